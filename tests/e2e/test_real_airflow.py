@@ -109,7 +109,7 @@ async def test_tasks_of_a_killed_worker_are_retried_and_finish(e2e: E2E) -> None
 
 async def test_queued_tasks_keep_their_try_when_the_daemon_is_killed(e2e: E2E) -> None:
     # 12 slots: no further task starts before one of the first has ended, and none ends before `finish`.
-    async with a_burst(e2e, Burst(tasks=18, seconds=600), until_told=True) as burst:
+    async with a_burst(e2e, Burst(tasks=18, seconds=600), waits=True) as burst:
 
         async def running() -> set[int]:
             return {task.map_index for task in await burst.tasks() if task.started_at}
@@ -152,7 +152,7 @@ CHANGES = {
 async def test_a_change_of_the_control_plane_loses_no_task(e2e: E2E, change: str) -> None:
     """Here Terraform does not wait until the new services are healthy: for a while there is no execution API."""
     # 12 slots: some tasks run during the whole change, others start after it.
-    async with a_burst(e2e, Burst(tasks=18, seconds=900), until_told=True) as burst:
+    async with a_burst(e2e, Burst(tasks=18, seconds=900), waits=True) as burst:
         await until("a task starts", burst.has_started, 240)
         e2e.file.write_text(CHANGES[change])
         done = await asyncio.to_thread(e2e.openmwaa, "local", "up", "environment.yaml")
@@ -231,13 +231,13 @@ class RunningBurst:
 
 
 @contextlib.asynccontextmanager
-async def a_burst(e2e: E2E, spec: Burst, *, until_told: bool = False) -> AsyncIterator[RunningBurst]:
-    """Upload a burst and trigger it; its tasks take their seconds, or less `until_told`."""
+async def a_burst(e2e: E2E, spec: Burst, *, waits: bool = False) -> AsyncIterator[RunningBurst]:
+    """Upload a burst and trigger it; its tasks take their seconds; if it `waits`, they end at `finish`."""
     status = await asyncio.to_thread(daemon_client.status, e2e.paths)
     assert status is not None, "the environment is not running"
     endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
     source = dag_source(spec)
-    if until_told:
+    if waits:
         wait = "while time.time() < began + SECONDS and not os.path.exists(journal[:-6] + '.end'): time.sleep(0.2)"
         source = source.replace("time.sleep(SECONDS)", f"began = time.time()\n        {wait}")
         assert wait in source, "the burst's DAG has another form"
