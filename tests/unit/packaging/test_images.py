@@ -39,8 +39,14 @@ IMAGES = [
         "airflow",
         "images/airflow/requirements/airflow-3.3.2.txt",
         ("openmwaa_runtime", "worker_agent"),
-        # Airflow loads the two middle ones by the names in its settings; `celery_config` loads the last one by name.
-        ("openmwaa_runtime.__main__", "openmwaa_runtime.celery_config", "openmwaa_runtime.dag_bundle", "worker_agent"),
+        # Airflow loads the three middle ones by the names in its settings; `celery_config` loads the last one by name.
+        (
+            "openmwaa_runtime.__main__",
+            "openmwaa_runtime.celery_config",
+            "openmwaa_runtime.dag_bundle",
+            "openmwaa_runtime.task_logs.airflow_logging",
+            "worker_agent",
+        ),
     ),
 ]
 each_image = pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
