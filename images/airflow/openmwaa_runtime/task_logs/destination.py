@@ -25,9 +25,12 @@ def open_destination(url: str, *, attempts: int = 1) -> CloudWatchDestination | 
 
 
 def _client(service: str, region: str | None, attempts: int) -> Any:
-    # The container's own credentials and not an Airflow connection: that would be a request for each task.
+    # The task role, and not an Airflow connection (a request for each task) or keys that a user sets as variables.
     from botocore.config import Config  # noqa: PLC0415 - a worker's main process needs no client
+    from botocore.credentials import ContainerProvider  # noqa: PLC0415
     from botocore.session import get_session  # noqa: PLC0415
 
+    session = get_session()
+    session.get_component("credential_provider").insert_before("env", ContainerProvider())
     config = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": attempts, "mode": "standard"})
-    return get_session().create_client(service, region_name=region, config=config)
+    return session.create_client(service, region_name=region, config=config)

@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 import pytest
+from botocore.utils import ContainerMetadataFetcher
 
 from openmwaa_runtime.errors import UsageError
 from openmwaa_runtime.task_logs.destination import open_destination
@@ -87,6 +88,21 @@ def test_a_log_without_objects_has_no_lines(logs: S3Destination) -> None:
 )
 def test_the_destination_follows_the_url(url: str, place: str) -> None:
     assert open_destination(url).place.endswith(place)
+
+
+def test_keys_in_the_environment_do_not_replace_the_task_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    role = {"AccessKeyId": "role", "SecretAccessKey": "s", "Token": "t", "Expiration": "2099-01-01T00:00:00Z"}
+    monkeypatch.setattr(ContainerMetadataFetcher, "retrieve_full_uri", lambda *_, **__: role)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "user")
+    arn = "arn:aws:logs:eu-west-1:123456789012:log-group:airflow-demo-Task"
+    used = {}
+    for place in ("here", "ECS"):
+        if place == "ECS":
+            monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/credentials")
+        client = open_destination(f"cloudwatch://{arn}")._connect()
+        used[place] = (client._request_signer._credentials.access_key, client.meta.region_name)
+    assert used == {"here": ("user", "eu-west-1"), "ECS": ("role", "eu-west-1")}
 
 
 @pytest.mark.parametrize("url", ["", "cloudwatch://group", "gs://bucket", "s3:///prefix"])
