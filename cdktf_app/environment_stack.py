@@ -41,6 +41,7 @@ from cdktf_app.security.roles import Roles
 from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from cdktf_app.storage.dag_bucket import DagBucket
 from cdktf_app.storage.state_backend import add_state_backend
+from cdktf_app.storage.task_log_bucket import TaskLogBucket
 from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment
 
@@ -106,6 +107,8 @@ class EnvironmentStack(TerraformStack):
         """Add the DAG bucket, the broker, the metadata database and the load balancers."""
         context = self._context
         self._storage = DagBucket(self, "storage", context)
+        in_s3 = self._environment.logging_configuration.task_logs.destination == "S3"
+        self._task_logs = TaskLogBucket(self, "task_logs", context) if in_s3 else None
         self._broker = broker(self, "broker", context, self._network, self._groups)
         self._database = metadata_database(
             self,
@@ -122,7 +125,9 @@ class EnvironmentStack(TerraformStack):
 
     def _add_services(self) -> None:
         """Add the services: Airflow's control plane, the worker fleets, the scaler."""
-        task_policies = TaskPolicies(self._context, self._storage, self._broker, self._logs, self._cluster)
+        task_policies = TaskPolicies(
+            self._context, self._storage, self._broker, self._logs, self._cluster, self._task_logs
+        )
         containers = AirflowContainers(
             context=self._context,
             image=self._images.airflow,
@@ -133,6 +138,7 @@ class EnvironmentStack(TerraformStack):
             bucket_name=self._storage.bucket_name,
             dag_sync_interval_s=overridable_local(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
             logs=self._logs,
+            task_log_bucket=None if self._task_logs is None else self._task_logs.bucket_name,
         )
         service_props = self._service_props()
         airflow = AirflowServices(

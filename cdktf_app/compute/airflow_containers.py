@@ -140,6 +140,7 @@ class AirflowContainers:
     bucket_name: str
     dag_sync_interval_s: str
     logs: LogGroups
+    task_log_bucket: str | None
 
     @property
     def _environment(self) -> Environment:
@@ -288,6 +289,7 @@ class AirflowContainers:
             "OPENMWAA_EXECUTION_API_URL": self.access.execution_api_url,
             "OPENMWAA_WEB_URL": self.access.web_url,
             "OPENMWAA_TASK_LOG_GROUP_ARN": self.logs.group("task").arn,
+            **({"OPENMWAA_TASK_LOG_BUCKET": self.task_log_bucket} if self.task_log_bucket else {}),
         }
 
     def _slot_variables(self, component: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.cluster import FargateCluster
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.storage.dag_bucket import DagBucket
+from cdktf_app.storage.task_log_bucket import TaskLogBucket
 
 METRICS_NAMESPACE: Final = "openmwaa"
 """CloudWatch namespace of the scaler; only the scaler can write to it."""
@@ -29,7 +30,6 @@ def _account_wide(sid: str, action: str, *conditions: Condition) -> Statement:
 
 _READ_METRICS: Final = _account_wide("ReadDemandMetrics", "cloudwatch:GetMetricData")
 _OF_WORKERS: Final = Condition("StringEquals", "aws:ResourceTag/openmwaa:component", ("worker",))
-_FIND_LOG_GROUPS: Final = _account_wide("FindLogGroups", "logs:DescribeLogGroups")
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,17 @@ class TaskPolicies:
     broker: CeleryBroker
     logs: LogGroups
     cluster: FargateCluster
+    task_logs: TaskLogBucket | None = None
+    """The bucket of task logs; None if they are in their log group."""
 
     def control_plane(self) -> Mapping[str, Sequence[Statement]]:
         """Return the statements of each control plane component."""
-        task_log = (f"{self.logs.group('task').arn}:*",)
         return {
             "scheduler": self._send_messages() if self._queues else self._prepare_broker(),
             "dag-processor": self._read_dags(),
-            "triggerer": [*self._read_dags(), self._write_task_logs(), _FIND_LOG_GROUPS],
+            "triggerer": [*self._read_dags(), *self._write_task_logs()],
             "execution-api": [],
-            "web-server": [Statement("ReadTaskLogs", ("logs:GetLogEvents",), task_log)],
+            "web-server": self._read_task_logs(),
         }
 
     def worker(self) -> list[Statement]:
@@ -66,8 +67,8 @@ class TaskPolicies:
         return [
             *self._read_source_bucket(),
             self._read_logs(),
-            self._write_task_logs(),
-            _FIND_LOG_GROUPS,
+            *self._write_task_logs(),
+            _account_wide("FindLogGroups", "logs:DescribeLogGroups"),
             _account_wide("PublishMetrics", "cloudwatch:PutMetricData", other_namespaces),
             *self._consume_queues(),
             self._key_of("KeyOfBucketAndQueues", use_key, "sqs", "s3"),
@@ -194,9 +195,23 @@ class TaskPolicies:
             replace(_account_wide("NoOtherBuckets", "s3:ListAllMyBuckets"), effect="Deny"),
         ]
 
-    def _write_task_logs(self) -> Statement:
-        streams = (f"{self.logs.group('task').arn}:*",)
-        return Statement("WriteTaskLogs", ("logs:CreateLogStream", "logs:PutLogEvents"), streams)
+    def _write_task_logs(self) -> list[Statement]:
+        if self.task_logs is None:
+            streams = (f"{self.logs.group('task').arn}:*",)
+            return [Statement("WriteTaskLogs", ("logs:CreateLogStream", "logs:PutLogEvents"), streams)]
+        return [
+            Statement("WriteTaskLogs", ("s3:PutObject",), (f"{self.task_logs.bucket_arn}/*",)),
+            self._key_of("KeyOfTaskLogs", ("GenerateDataKey",), "s3"),
+        ]
+
+    def _read_task_logs(self) -> list[Statement]:
+        if self.task_logs is None:
+            return [Statement("ReadTaskLogs", ("logs:GetLogEvents",), (f"{self.logs.group('task').arn}:*",))]
+        bucket = self.task_logs.bucket_arn
+        return [
+            Statement("ReadTaskLogs", ("s3:GetObject", "s3:ListBucket"), (bucket, f"{bucket}/*")),
+            self._key_of("KeyOfTaskLogs", ("Decrypt",), "s3"),
+        ]
 
     def _read_logs(self) -> Statement:
         # MWAA's role allows `airflow-NAME-*`, which includes the groups of an environment NAME-2.

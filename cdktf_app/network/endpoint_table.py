@@ -42,6 +42,13 @@ _SLEEP_RDS: Final = When(
 _SLEEP_ALARMS: Final = When(
     "`sleep` and alarms", lambda environment: environment.sleep is not None and environment.monitoring.alarms
 )
+_CLOUDWATCH_LOGS: Final = When(
+    "task logs in CLOUDWATCH",
+    lambda environment: environment.logging_configuration.task_logs.destination == "CLOUDWATCH",
+)
+_S3_LOGS: Final = When(
+    "task logs in S3", lambda environment: environment.logging_configuration.task_logs.destination == "S3"
+)
 _EXEC: Final = When("`enable_execute_command`", lambda environment: environment.enable_execute_command)
 _WITH_AGENT: Final = When(
     f"in {', '.join(sorted(ECS_WITH_AGENT))}", lambda environment: environment.region in ECS_WITH_AGENT
@@ -80,9 +87,11 @@ AWS_CALLS: Final = (
     AwsCall("dag-processor", "s3", (S3,), "Reads DAGs"),
     AwsCall("dag-processor", "kms", _NO_PACKET, "Decrypts DAGs: S3 calls KMS for the role"),
     AwsCall("triggerer", "s3", (S3,), "Reads DAGs"),
-    AwsCall("triggerer", "logs", ("logs",), "Writes the logs of triggers"),
+    AwsCall("triggerer", "logs", ("logs",), "Writes the logs of triggers", _CLOUDWATCH_LOGS),
     AwsCall("triggerer", "kms", _NO_PACKET, "Decrypts DAGs: S3 calls KMS for the role"),
-    AwsCall("web-server", "logs", ("logs",), "Shows the logs of tasks"),
+    AwsCall("web-server", "logs", ("logs",), "Shows the logs of tasks", _CLOUDWATCH_LOGS),
+    AwsCall("web-server", "s3", (S3,), "Shows the logs of tasks", _S3_LOGS),
+    AwsCall("web-server", "kms", _NO_PACKET, "Decrypts the logs of tasks: S3 calls KMS for the role", _S3_LOGS),
     AwsCall("worker", "s3", (S3,), "Reads DAGs; DAG code reads the bucket"),
     AwsCall("worker", "logs", ("logs",), "Writes the logs of tasks"),
     AwsCall("worker", "cloudwatch", ("monitoring",), "DAG code may publish metrics, as in MWAA"),

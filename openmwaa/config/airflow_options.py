@@ -73,9 +73,9 @@ OWNED_OPTIONS: Final[tuple[OwnedOption, ...]] = (
         *("core.dags_folder", "dag_processor.dag_bundle_config_list", "dag_processor.dag_bundle_storage_path"),
     ),
     *_refused(
-        "task logs are in CloudWatch; set `logging_configuration`",
+        "openmwaa keeps the logs of tasks; set `logging_configuration`",
         *("logging.base_log_folder", "logging.dag_processor_child_process_log_directory", "logging.remote_logging"),
-        *("logging.remote_base_log_folder", "logging.remote_log_conn_id"),
+        *("logging.remote_base_log_folder", "logging.remote_log_conn_id", "logging.logging_config_class"),
     ),
     *(
         OwnedOption(f"{_TRANSPORT}.{option}", "yours", "limits how long a worker waits for a failed node of Redis")

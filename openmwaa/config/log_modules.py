@@ -17,12 +17,19 @@ class ModuleLogging(StrictModel):
     """Minimum level that is written."""
 
 
+class TaskLogging(ModuleLogging):
+    """The log module of tasks."""
+
+    destination: Literal["CLOUDWATCH", "S3"] = "CLOUDWATCH"
+    """`S3` keeps the logs of tasks in a bucket of the stack, which costs less for long logs."""
+
+
 class LoggingConfiguration(StrictModel):
     """MWAA's five log modules; each has a CloudWatch log group `airflow-NAME-MODULE`."""
 
     dag_processing_logs: ModuleLogging = ModuleLogging()
     scheduler_logs: ModuleLogging = ModuleLogging()
-    task_logs: ModuleLogging = ModuleLogging()
+    task_logs: TaskLogging = TaskLogging()
     webserver_logs: ModuleLogging = ModuleLogging()
     worker_logs: ModuleLogging = ModuleLogging()
     retention_days: Annotated[

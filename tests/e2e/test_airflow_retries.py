@@ -26,7 +26,7 @@ SETTINGS = {
     "OPENMWAA_STOP_TIMEOUT_S": "16",
 }
 DAGS = """
-import pathlib, threading, time
+import os, pathlib, threading, time
 from datetime import timedelta
 from airflow.sdk import BaseOperator, dag, get_current_context, task
 
@@ -36,6 +36,7 @@ def write(event):
         print(event, context["ti"].task_id, context["ti"].try_number, file=lines, flush=True)
 
 def wait():
+    print("environment:", dict(os.environ), pathlib.Path("/proc/self/environ").read_bytes())
     write("start")
     time.sleep(300 if get_current_context()["ti"].try_number == 1 else 0.1)
 
@@ -98,6 +99,10 @@ class DagRun:
     def results(self) -> set[tuple[str, str, int]]:
         return {(task["task_id"], task["state"], task["try_number"]) for task in self.tasks()}
 
+    def log(self, task_id: str, number: int) -> str:
+        (task,) = [task for task in self.tasks() if task["task_id"] == task_id]
+        return self._stack.task_log(self._dag_id, self._run_id, task, number)
+
     def journal(self) -> Counter[str]:
         return Counter(self._journal.read_text().splitlines())
 
@@ -132,6 +137,8 @@ def test_a_mapped_task_with_retries_0_that_fails_runs_once(stack: Stack) -> None
 def test_a_task_with_retries_0_whose_worker_is_lost_is_tried_again(stack: Stack, how: signal.Signals) -> None:
     run = DagRun(stack, "lost")
     until("both run", lambda: run.journal() == {"start waiting 1": 1, "start operator 1": 1}, stack)
+    until("the log of a running task is readable", lambda: "environment:" in run.log("waiting", 1), stack)
+    assert not [word for word in ("8793", "served logs", "celery-password") if word in run.log("waiting", 1)]
     process = stack.processes["worker"]
     if how is signal.SIGTERM:
         process.terminate()  # as ECS stops a task: SIGKILL follows only after the stopTimeout
@@ -140,4 +147,5 @@ def test_a_task_with_retries_0_whose_worker_is_lost_is_tried_again(stack: Stack,
     stack.component("worker", "worker", "1.6", SETTINGS)
     until("both end", run.ended, stack)
     assert run.results() == {("waiting", "success", 2), ("operator", "success", 2)}
+    assert "environment:" in run.log("waiting", 1), "the log is lost with its worker"
     assert run.journal() == {f"start {name} {number}": 1 for name in ("waiting", "operator") for number in (1, 2)}

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -94,12 +94,15 @@ async def test_tasks_of_a_killed_worker_are_retried_and_finish(e2e: E2E) -> None
         await until("a task starts", burst.has_started, 120)
         watcher = Watcher(burst.endpoints, ecs, burst.http)
         before = {worker.arn for worker in await watcher.workers()}
-        victim = burst.journal.lines[0].worker
+        first = burst.journal.lines[0]
+        victim = first.worker
+        await until("the log of a running task is readable", lambda: burst.log_has(first.task, "has started"), 60)
         killed = kill_session_of(victim)
         assert killed, f"no process listens on {victim}:{AGENT_PORT}, so no worker was killed"
         await until("the run ends", burst.has_ended, 400)
         after = {worker.arn for worker in await watcher.workers()}
         states = {task.state for task in await burst.tasks()}
+        assert await burst.log_has(first.task, "has started"), "the log of a try is lost with its worker"
     assert states == {"success"}, "Airflow did not retry the killed worker's task"
     assert burst.journal.interrupted, "no task was interrupted, so the kill had no effect"
     assert not burst.journal.lost, f"never finished: {burst.journal.lost}"
@@ -224,6 +227,13 @@ class RunningBurst:
 
     async def has_ended(self) -> bool:
         return await self.airflow.run_state(self.spec.dag_id, self.run_id) in {"success", "failed"}
+
+    async def log_has(self, name: str, text: str) -> bool:
+        """Whether the log of a task's first try has a text. It never has a word of a log server of workers."""
+        (task,) = [task for task in await self.tasks() if f"{task.task_id}[{task.map_index}]" == name]
+        lines = await self.airflow.log_lines(self.spec.dag_id, self.run_id, replace(task, try_number=1))
+        assert not [line for line in lines if "8793" in line or "served logs" in line], lines
+        return any(text in line for line in lines)
 
     def finish(self) -> None:
         """End the tasks of a burst that waits for it."""

@@ -34,18 +34,34 @@ def install_airflow() -> Path:
 
 def run_airflow_program(program: str, folder: Path, **options: str) -> Any:
     """Run a program with Airflow's Python and our runtime, without any service. Returns its last line, read as JSON."""
+    database = f"sqlite:///{folder}/airflow.db"
+    with airflow_process(program, folder, **{"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database, **options}) as process:
+        return result_of(process)
+
+
+def airflow_process(program: str, folder: Path, **options: str) -> "subprocess.Popen[str]":
+    """Start a program with Airflow's Python and our runtime, in a session of its own."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "AIRFLOW_HOME": str(folder),
         "PYTHONPATH": f"{_REPOSITORY / 'images' / 'airflow'}:{_REPOSITORY}",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
         **options,
     }
     command = [str(install_airflow() / "bin" / "python"), "-c", program]
-    done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+
+
+def result_of(process: "subprocess.Popen[str]") -> Any:
+    """Wait for a program; return its last line, read as JSON."""
+    try:
+        stdout, stderr = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    assert process.returncode == 0, stderr[-3000:]
+    return json.loads(stdout.splitlines()[-1])

@@ -197,6 +197,12 @@ class Stack:
         found: list[dict[str, Any]] = page["task_instances"]
         return found
 
+    def task_log(self, dag_id: str, run: str, task: Mapping[str, Any], number: int) -> str:
+        """Return the log of a try of a task instance, as the page shows it."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task['task_id']}/logs/{number}"
+        page = self._api("GET", f"{path}?map_index={task['map_index']}&full_content=true")
+        return "\n".join(str(line["event"]) for line in page["content"])
+
     def _api(self, method: str, path: str, body: Any = None) -> Any:
         """Call Airflow's public API as the administrator."""
         if self._token is None:

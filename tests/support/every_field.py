@@ -177,6 +177,7 @@ ROWS: Mapping[str, Row] = {
     **_log("dag_processing_logs"),
     **_log("scheduler_logs"),
     **_log("task_logs"),
+    "logging_configuration.task_logs.destination": May({"logging_configuration": {"task_logs": {"destination": "S3"}}}),
     **_log("webserver_logs"),
     **_log("worker_logs"),
     "logging_configuration.retention_days": May({"logging_configuration": {"retention_days": 90}}),

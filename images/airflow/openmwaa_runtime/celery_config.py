@@ -11,8 +11,10 @@ import sys
 from typing import Any
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
+from celery.signals import worker_process_shutdown
 
-from openmwaa_runtime import ack_on_start, graceful_stop, lost_messages, lost_worker, task_logs
+from openmwaa_runtime import ack_on_start, graceful_stop, lost_messages, lost_worker
+from openmwaa_runtime.task_logs import worker_secrets
 
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
@@ -20,11 +22,22 @@ CELERY_CONFIG: dict[str, Any] = {
     "worker_proc_alive_timeout": 60.0,
 }
 
+
+def _send_logs(**_: Any) -> None:
+    """Send the logs of a pool process that ends."""
+    from airflow.sdk.log import load_remote_log_handler  # noqa: PLC0415 - workers of Airflow 3 only
+
+    writer = getattr(load_remote_log_handler(), "writer", None)
+    if writer is not None:
+        writer.drain()
+
+
 if sys.argv[1:3] == ["celery", "worker"]:
     # Imported by name: the agent is a separate package that plain Celery workers use too.
     importlib.import_module("worker_agent").install(on_sigterm=graceful_stop.install())
     ack_on_start.install()
-    task_logs.install()
+    worker_secrets.remove(os.environ)  # Celery's configuration, above, has them
+    worker_process_shutdown.connect(_send_logs, weak=False, dispatch_uid="openmwaa-task-logs")
 elif sys.argv[1:2] == ["scheduler"]:
     lost_worker.install_in_scheduler()
     lost_messages.install(os.environ)

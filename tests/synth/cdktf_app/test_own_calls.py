@@ -102,7 +102,7 @@ COMPONENTS = {
 }
 # Operations by name that the source does not call: Redis has `execute_command` too.
 NO_CALLS = {"ecs:ExecuteCommand"}
-# What libraries and the ECS agent call with a role: kombu, Airflow's handler of task logs.
+# What the ECS agent, libraries and the runtime's task logs call with a role.
 BY_LIBRARIES = [
     *(("worker", Request(f"ecs:{name}TaskProtection", TASK)) for name in ("Get", "Update")),
     *(
@@ -119,6 +119,21 @@ BY_LIBRARIES = [
     ("scheduler", Request("kms:GenerateDataKey", KEY, via("sqs"))),
     ("dag_processor", Request("kms:Decrypt", KEY, via("s3"))),
     ("triggerer", Request("kms:Decrypt", KEY, via("s3"))),
+]
+
+LOG_BUCKET = f"arn:aws:s3:::openmwaa-example-task-logs-us-east-1-{ACCOUNT}"
+TASK_LOGS_IN_S3 = [
+    *(
+        (role, request)
+        for role in ("worker", "triggerer")
+        for request in (
+            Request("s3:PutObject", f"{LOG_BUCKET}/dag_id=a/1.log"),
+            Request("kms:GenerateDataKey", KEY, via("s3")),
+        )
+    ),
+    ("web_server", Request("s3:ListBucket", LOG_BUCKET)),
+    ("web_server", Request("s3:GetObject", f"{LOG_BUCKET}/dag_id=a/1.log")),
+    ("web_server", Request("kms:Decrypt", KEY, via("s3"))),
 ]
 
 
@@ -153,8 +168,9 @@ def stacks() -> dict[str, ResolvedStack]:
 def test_the_table_has_every_call_in_the_source(name: str) -> None:
     component = COMPONENTS[name]
     known = {*component.calls}
-    if name == "runtime":  # the syncer is a folder of it; lost messages are looked for with SQS only (BY_LIBRARIES)
-        known |= {*SYNCER, "sqs:GetQueueAttributes"}
+    if name == "runtime":  # the syncer is a folder of it; of others the roles are in BY_LIBRARIES or TASK_LOGS_IN_S3
+        known |= {*SYNCER, "sqs:GetQueueAttributes", "s3:PutObject"}
+        known |= {f"logs:{operation}" for operation in ("CreateLogStream", "GetLogEvents", "PutLogEvents")}
     assert operations(component.folders, component.services) - NO_CALLS == known
 
 
@@ -175,6 +191,19 @@ def test_roles_allow_what_libraries_call(stacks: dict[str, ResolvedStack]) -> No
         if not allowed(stacks["SQS"].policy(f"roles_{role}"), request)
     ]
     assert denied == []
+
+
+def test_task_logs_in_s3_are_written_by_workers_and_read_by_the_web_server() -> None:
+    stack = ResolvedStack(stack_of(logging_configuration={"task_logs": {"destination": "S3"}}))
+    denied = [
+        (role, request) for role, request in TASK_LOGS_IN_S3 if not allowed(stack.policy(f"roles_{role}"), request)
+    ]
+    assert denied == []
+    for role in ("worker", "triggerer"):
+        for action in ("s3:GetObject", "s3:DeleteObject", "s3:ListBucket"):
+            request = Request(action, LOG_BUCKET if action == "s3:ListBucket" else f"{LOG_BUCKET}/dag_id=a/1.log")
+            assert not allowed(stack.policy(f"roles_{role}"), request), f"{role}: {action}"
+        assert not allowed(stack.policy(f"roles_{role}"), Request("logs:PutLogEvents", LOG_STREAM)), role
 
 
 def test_no_task_reads_a_secret_by_itself(stacks: dict[str, ResolvedStack]) -> None:

@@ -140,3 +140,32 @@ def test_an_existing_image_is_pulled_from_its_repository_only(byo_resources: Sta
 def test_all_resources_have_the_users_tags(byo_resources: Stack) -> None:
     (provider,) = byo_resources.document["provider"]["aws"]
     assert provider["default_tags"] == [{"tags": {"cost": "a", "openmwaa:environment": "example", "team": "data"}}]
+
+
+@pytest.fixture(scope="module")
+def logs_in_s3() -> Stack:
+    return stack_of(logging_configuration={"task_logs": {"destination": "S3"}, "retention_days": 7})
+
+
+def test_task_logs_in_s3_have_a_bucket_of_their_own_with_the_retention_of_the_groups(logs_in_s3: Stack) -> None:
+    assert logs_in_s3.resources("aws_s3_bucket")["task_logs"]["force_destroy"] is True
+    (rule,) = logs_in_s3.resources("aws_s3_bucket_lifecycle_configuration")["task_logs_lifecycle"]["rule"]
+    assert rule["expiration"] == [{"days": 7}]
+    assert rule["noncurrent_version_expiration"] == [{"noncurrent_days": 1}]
+    (encrypted,) = logs_in_s3.resources("aws_s3_bucket_server_side_encryption_configuration")["task_logs_encryption"][
+        "rule"
+    ]
+    assert encrypted["apply_server_side_encryption_by_default"]["kms_master_key_id"] == KEY
+
+
+def test_writers_and_reader_of_task_logs_have_the_bucket_only_if_the_logs_are_in_it(
+    logs_in_s3: Stack, quickstart: Stack
+) -> None:
+    def with_bucket(stack: Stack) -> set[str]:
+        found = stack.containers.items()
+        return {
+            name.split("/")[-1] for name, container in found if "OPENMWAA_TASK_LOG_BUCKET" in environment_of(container)
+        }
+
+    assert {"worker", "triggerer", "web-server", "dag-processor"} <= with_bucket(logs_in_s3)
+    assert with_bucket(quickstart) == set()

@@ -45,7 +45,11 @@ ADDRESS = "127.40.1.7"
         ("execution-api", "AIRFLOW__API__PORT", "8081"),
         ("web-server", "AIRFLOW__API__PORT", "8080"),
         ("web-server", "AIRFLOW__API__BASE_URL", "http://web.internal:8080"),
-        ("web-server", "AIRFLOW__LOGGING__REMOTE_LOGGING", "True"),
+        (
+            "web-server",
+            "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS",
+            "openmwaa_runtime.task_logs.airflow_logging.LOGGING_CONFIG",
+        ),
         (
             "worker",
             "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER",
@@ -71,8 +75,8 @@ def test_a_component_gets(container: dict[str, str], component: str, variable: s
         ("worker", "AIRFLOW__CORE__FERNET_KEY"),
         ("worker", "AIRFLOW__API_AUTH__JWT_SECRET"),
         ("worker", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"),
-        ("dag-processor", "AIRFLOW__LOGGING__REMOTE_LOGGING"),
-        ("scheduler", "AIRFLOW__LOGGING__REMOTE_LOGGING"),
+        ("execution-api", "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS"),
+        ("scheduler", "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS"),
         ("web-server", "AIRFLOW__CELERY__RESULT_BACKEND"),
         ("scheduler", "AIRFLOW__OPERATORS__DEFAULT_QUEUE"),
     ],

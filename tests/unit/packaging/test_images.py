@@ -34,9 +34,10 @@ class Image:
     entry_points: tuple[str, ...]
 
 
-# Airflow loads the two middle ones by the names in its settings; `celery_config` loads the last one by name.
+# Airflow loads the three after the first by the names in its settings; `celery_config` loads the worker agent by name.
 PROGRAMS = (
     *(f"openmwaa_runtime.{name}" for name in ("__main__", "celery_config", "dag_bundle")),
+    "openmwaa_runtime.task_logs.airflow_logging",
     "worker_agent",
     # The command line imports these.
     *("openmwaa_runtime.artefacts.resolver", "openmwaa_runtime.artefacts.plugins"),

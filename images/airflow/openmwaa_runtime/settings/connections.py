@@ -16,7 +16,7 @@ _SERVERS = frozenset({"execution-api", "web-server"})
 _METADATA = AIRFLOW_COMPONENTS - {"worker"}
 _BROKER = frozenset({"scheduler", "worker"})
 _KEYS = frozenset({"scheduler", "dag-processor", "triggerer", "execution-api", "web-server"})
-_TASK_LOGS = frozenset({"worker", "triggerer", "web-server"})
+_TASK_LOGS = frozenset({"dag-processor", "worker", "triggerer", "web-server"})
 
 
 def _variable(name: str, variable: str, shown: str, reason: str, components: frozenset[str]) -> AirflowSetting:
@@ -63,7 +63,9 @@ def _bundles(env: ContainerEnv) -> str:
 
 
 def _task_logs(env: ContainerEnv) -> str | None:
-    arn = env.get("OPENMWAA_TASK_LOG_GROUP_ARN")
+    bucket, arn = env.get("OPENMWAA_TASK_LOG_BUCKET"), env.get("OPENMWAA_TASK_LOG_GROUP_ARN")
+    if bucket is not None:
+        return f"s3://{bucket}"
     return None if arn is None else f"cloudwatch://{arn.removesuffix(':*')}"
 
 
@@ -201,20 +203,20 @@ CONNECTIONS: tuple[AirflowSetting, ...] = (
         "Outside the base folder, remote logging stops the DAG processor at the first file.",
     ),
     AirflowSetting(
-        "logging.remote_logging",
-        lambda env: "True" if env.get("OPENMWAA_TASK_LOG_GROUP_ARN") else None,
-        "`True`",
-        "A worker's disk is deleted with the worker.",
+        "logging.logging_config_class",
+        lambda env: "openmwaa_runtime.task_logs.airflow_logging.LOGGING_CONFIG" if _task_logs(env) else None,
+        "`openmwaa_runtime.task_logs.airflow_logging.LOGGING_CONFIG`",
+        "Sends each line of a task within about a second, counts what is lost, and writes nothing to the disk. The "
+        "provider's handler loses lines (explanation/task-logs.md).",
         _TASK_LOGS,
     ),
     AirflowSetting(
         "logging.remote_base_log_folder",
         _task_logs,
-        "CloudWatch log group `airflow-NAME-Task`",
-        "As in MWAA.",
+        "CloudWatch log group `airflow-NAME-Task`, or the bucket of task logs",
+        "As in MWAA. With `destination: S3` it is the bucket.",
         _TASK_LOGS,
     ),
-    fixed("logging.remote_log_conn_id", "aws_default", "The task role; the connection is `aws://`.", _TASK_LOGS),
     AirflowSetting(
         "core.simple_auth_manager_passwords_file",
         lambda env: f"{env.home}/passwords.json",
