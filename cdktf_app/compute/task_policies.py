@@ -12,6 +12,7 @@ from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.cluster import FargateCluster
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.storage.dag_bucket import DagBucket
+from openmwaa.config.secret_prefixes import secret_prefixes
 
 METRICS_NAMESPACE: Final = "openmwaa"
 """CloudWatch namespace of the scaler; only the scaler can write to it."""
@@ -47,8 +48,8 @@ class TaskPolicies:
         task_log = (f"{self.logs.group('task').arn}:*",)
         return {
             "scheduler": self._send_messages() if self._queues else self._prepare_broker(),
-            "dag-processor": self._read_dags(),
-            "triggerer": [*self._read_dags(), self._write_task_logs(), _FIND_LOG_GROUPS],
+            "dag-processor": [*self._read_dags(), *self._read_secrets()],
+            "triggerer": [*self._read_dags(), *self._read_secrets(), self._write_task_logs(), _FIND_LOG_GROUPS],
             "execution-api": [],
             "web-server": [Statement("ReadTaskLogs", ("logs:GetLogEvents",), task_log)],
         }
@@ -70,7 +71,8 @@ class TaskPolicies:
             _FIND_LOG_GROUPS,
             _account_wide("PublishMetrics", "cloudwatch:PutMetricData", other_namespaces),
             *self._consume_queues(),
-            self._key_of("KeyOfBucketAndQueues", use_key, "sqs", "s3"),
+            self._key_of("KeyOfBucketAndQueues", use_key, "sqs", "s3", "secretsmanager", "ssm"),
+            *self._read_secrets(),
             # The ECS agent endpoint uses the task role, and task ids are not known in advance.
             Statement("ProtectOwnTask", protect, (self.cluster.every_task,)),
         ]
@@ -167,8 +169,22 @@ class TaskPolicies:
         return [
             Statement("ListDags", ("s3:GetBucketLocation", "s3:ListBucket"), (bucket,)),
             Statement("ReadDags", ("s3:GetObject", "s3:GetObjectVersion"), (f"{bucket}/*",)),
-            self._key_of("KeyOfBucket", ("Decrypt",), "s3"),
+            self._key_of("KeyOfBucketAndSecrets", ("Decrypt",), "s3", "secretsmanager", "ssm"),
         ]
+
+    def _read_secrets(self) -> list[Statement]:
+        """Return the statement for connections and variables under MWAA's prefixes, or under those of the file."""
+        scope, prefixes = (
+            self.context.aws_scope,
+            secret_prefixes(self.context.environment.airflow_configuration_options),
+        )
+        names = [
+            scope.arn(service, f"{kind}{prefix}/*")
+            for service, kind in (("secretsmanager", "secret:"), ("ssm", "parameter/"))
+            for prefix in prefixes.values()
+        ]
+        actions = ("secretsmanager:GetSecretValue", "ssm:GetParameter")
+        return [Statement("ReadConnectionsAndVariables", actions, tuple(names))] if names else []
 
     def _read_source_bucket(self) -> list[Statement]:
         bucket = self.storage.bucket_arn

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 
-from openmwaa_runtime import ack_on_start, graceful_stop, lost_messages, lost_worker, task_logs
+from openmwaa_runtime import ack_on_start, graceful_stop, lost_messages, lost_worker, secrets_backend, task_logs
 
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
@@ -25,6 +25,7 @@ if sys.argv[1:3] == ["celery", "worker"]:
     importlib.import_module("worker_agent").install(on_sigterm=graceful_stop.install())
     ack_on_start.install()
     task_logs.install()
+    secrets_backend.install_in_worker()
 elif sys.argv[1:2] == ["scheduler"]:
     lost_worker.install_in_scheduler()
     lost_messages.install(os.environ)
