@@ -11,7 +11,22 @@ from typing import Annotated
 
 import typer
 
-from openmwaa.cli import cost, demo, deploy, explain, local, plan, rollout, scale, schema, sleep, synth, validate, wait
+from openmwaa.cli import (
+    cost,
+    demo,
+    deploy,
+    explain,
+    local,
+    plan,
+    rollout,
+    scale,
+    schema,
+    sleep,
+    status,
+    synth,
+    validate,
+    wait,
+)
 from openmwaa.cli.output import error_console
 from openmwaa.errors import OpenmwaaError
 
@@ -43,6 +58,7 @@ app.command()(cost.cost)
 app.command()(deploy.deploy)
 app.command()(deploy.destroy)
 app.command()(schema.schema)
+app.command()(status.status)
 app.command()(explain.explain)
 app.command()(scale.scale)
 app.command()(sleep.sleep)
