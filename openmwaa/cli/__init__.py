@@ -23,6 +23,7 @@ from openmwaa.cli import (
     schema,
     sleep,
     status,
+    stored_values,
     synth,
     validate,
     wait,
@@ -67,6 +68,8 @@ app.command()(rollout.rollout)
 app.command()(wait.wait)
 local.app.command()(demo.demo)
 app.add_typer(local.app, name="local")
+app.add_typer(stored_values.app_of("connections"), name="connections")
+app.add_typer(stored_values.app_of("variables"), name="variables")
 
 
 def main() -> None:

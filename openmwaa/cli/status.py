@@ -57,8 +57,9 @@ def _of_this_machine(connection: Connection) -> Mapping[str, Callable[[], Part]]
         known = daemon_client.status(LocalPaths.of(connection.file, connection.environment.name))
         if known is None:
             return Part(unknown="its daemon does not answer")
-        found = [f"{name}: {trouble}" for name, trouble in troubles(known)]
-        return Part(tuple(found), data={"web": known.get("web_address"), "scaler": known.get("scaler_address")})
+        found = tuple(f"{name}: {trouble}" for name, trouble in troubles(known))
+        addresses = (f"web: {known.get('web_address')}", f"workers, and why: {known.get('scaler_address')}")
+        return Part(found, addresses, known)
 
     return {"this machine": read}
 
@@ -66,8 +67,9 @@ def _of_this_machine(connection: Connection) -> Mapping[str, Callable[[], Part]]
 def _print(connection: Connection, found: Status) -> None:
     out = console()
     out.print(f"{connection.environment.name} in {connection.place}: {found.state}\n", markup=False)
-    if found.state == "not running":
-        out.print(found.parts["control plane"].unknown, markup=False)
+    first = found.parts["control plane"].unknown
+    if found.state == "not running" or (first and all(part.unknown == first for part in found.parts.values())):
+        out.print(first, markup=False)
         return
     out.print(_fleets(found.parts["fleets"]), markup=False)
     out.print()

@@ -20,7 +20,6 @@ from openmwaa.operate.errors import NotRunningError, OperateError
 from openmwaa.operate.override_store import OverrideStore, as_data, describe
 from openmwaa.operate.rollouts import rollout_status
 from openmwaa.operate.sleep import awake_status
-from openmwaa.operate.waiting import WaitStatus
 from scaler.reporting.airflow_problems import EVENT
 
 State = Literal["healthy", "asleep", "trouble", "unknown", "not running"]
@@ -78,10 +77,10 @@ def read_status(
     """Return the status; `more` are further parts, such as those of this machine."""
     now = datetime.now(UTC)
     readers: dict[str, Callable[[], Part]] = {
-        "control plane": lambda: _waited(control_plane_status(connection)),
+        "control plane": partial(_control_plane, connection),
         "sleep": lambda: Part(notes=awake_status(connection).failures),
         "fleets": partial(_fleets, connection, now),
-        "rollouts": lambda: _waited(rollout_status(connection), is_trouble=False),
+        "rollouts": partial(_rollouts, connection),
         "overrides": partial(_overrides, connection, now),
         "Airflow": partial(_airflow, connection, now),
         "DAGs": partial(_dags, connection, now),
@@ -109,9 +108,16 @@ def _read(found: dict[str, Part], name: str, reader: Callable[[], Part]) -> None
         found[name] = Part(unknown=f"{type(error).__name__}: {error}")
 
 
-def _waited(status: WaitStatus, *, is_trouble: bool = True) -> Part:
-    troubles = status.failures + (status.awaited if is_trouble else ())
-    return Part(troubles, () if is_trouble else status.awaited, status.data)
+def _control_plane(connection: Connection) -> Part:
+    status = control_plane_status(connection)
+    services = status.data["control_plane"]
+    counts = ", ".join(f"{service['service']} {service['running']}/{service['desired']}" for service in services)
+    return Part(status.failures + status.awaited, (counts,), services)
+
+
+def _rollouts(connection: Connection) -> Part:
+    status = rollout_status(connection)
+    return Part(status.failures, status.awaited, status.data)
 
 
 def _fleets(connection: Connection, now: datetime) -> Part:
@@ -128,6 +134,10 @@ def _fleets(connection: Connection, now: datetime) -> Part:
         troubles += [f"{found.fleet}: {error['text']}" for error in line.get("errors") or ()]
         if late := (line.get("workers") or {}).get("stuck"):
             troubles.append(f"{found.fleet}: {late} workers did not start in time")
+        if lost := (line.get("demand") or {}).get("without_message"):
+            troubles.append(
+                f"{found.fleet}: the broker has no message of {lost} queued tasks; the scheduler queues them again"
+            )
     return Part(tuple(troubles), data=rows)
 
 

@@ -71,8 +71,9 @@ def _raises(error: Exception) -> Callable[[], Part]:
 
 
 def test_each_part_is_read_on_its_own_within_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = [{"service": "scaler", "running": 1, "desired": 2}]
     for name in ("control_plane_status", "awake_status", "rollout_status"):
-        monkeypatch.setattr(status, name, lambda _: WaitStatus(awaited=("one",)))
+        monkeypatch.setattr(status, name, lambda _: WaitStatus(awaited=("one",), data={"control_plane": services}))
     for name in ("_fleets", "_overrides", "_airflow", "_dags"):
         monkeypatch.setattr(status, name, lambda *_: Part())
     monkeypatch.setattr(status, "_alarms", lambda *_: Part(notes=("a note",)))
@@ -90,7 +91,7 @@ def test_each_part_is_read_on_its_own_within_the_deadline(monkeypatch: pytest.Mo
     assert (found["absent"].unknown, found["absent"].absent) == ("no cluster", True)
     assert found["broken"].unknown == "ValueError: odd"
     assert found["alarms"].notes == ("a note",)
-    assert found["control plane"].troubles == ("one",)
+    assert (found["control plane"].troubles, found["control plane"].notes) == (("one",), ("scaler 1/2",))
     assert (found["rollouts"].troubles, found["rollouts"].notes) == ((), ("one",)), "a rollout is no trouble"
 
 
@@ -167,8 +168,12 @@ def _decision(**values: Any) -> dict[str, Any]:
         ([_decision(desired=None, reason="ECS is unknown.")], ("default: ECS is unknown.",)),
         ([_decision(errors=[{"text": "no answer"}])], ("default: no answer",)),
         ([_decision(workers={"stuck": 2})], ("default: 2 workers did not start in time",)),
+        (
+            [_decision(demand={"without_message": 35})],
+            ("default: the broker has no message of 35 queued tasks; the scheduler queues them again",),
+        ),
     ],
-    ids=["decided", "no line", "failed", "blind", "an error", "late workers"],
+    ids=["decided", "no line", "failed", "blind", "an error", "late workers", "lost messages"],
 )
 def test_a_fleet_without_a_decision_or_with_late_workers_is_trouble(
     lines: list[dict[str, Any]], troubles: tuple[str]
