@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath, Local, connect
@@ -66,14 +67,17 @@ def _of_this_machine(connection: Connection) -> Mapping[str, Callable[[], Part]]
 
 def _print(connection: Connection, found: Status) -> None:
     out = console()
-    out.print(f"{connection.environment.name} in {connection.place}: {found.state}\n", markup=False)
+    out.print(
+        f"{connection.environment.name} {'on' if connection.local else 'in'} {connection.place}: {found.state}\n",
+        markup=False,
+    )
     first = found.parts["control plane"].unknown
     if found.state == "not running" or (first and all(part.unknown == first for part in found.parts.values())):
         out.print(first, markup=False)
         return
     out.print(_fleets(found.parts["fleets"]), markup=False)
     out.print()
-    rows = table("", "", "")
+    rows = Table(box=None, show_header=False, pad_edge=False)
     for name, part in found.parts.items():
         lines = [("unknown", part.unknown)] if part.unknown else [("trouble", text) for text in part.troubles]
         lines += [("", text) for text in part.notes]

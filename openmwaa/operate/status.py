@@ -58,7 +58,7 @@ class Status:
         """The state in one word."""
         if self.parts["control plane"].absent:
             return "not running"
-        asleep = bool(self.parts["sleep"].notes)
+        asleep = bool((self.parts["sleep"].data or {}).get("asleep"))
         parts = [part for name, part in self.parts.items() if not (asleep and name in _OF_AWAKE)]
         if any(part.troubles for part in parts):
             return "trouble"
@@ -78,7 +78,7 @@ def read_status(
     now = datetime.now(UTC)
     readers: dict[str, Callable[[], Part]] = {
         "control plane": partial(_control_plane, connection),
-        "sleep": lambda: Part(notes=awake_status(connection).failures),
+        "sleep": partial(_sleep, connection),
         "fleets": partial(_fleets, connection, now),
         "rollouts": partial(_rollouts, connection),
         "overrides": partial(_overrides, connection, now),
@@ -113,6 +113,11 @@ def _control_plane(connection: Connection) -> Part:
     services = status.data["control_plane"]
     counts = ", ".join(f"{service['service']} {service['running']}/{service['desired']}" for service in services)
     return Part(status.failures + status.awaited, (counts,), services)
+
+
+def _sleep(connection: Connection) -> Part:
+    asleep = awake_status(connection).failures
+    return Part(notes=asleep or ("awake",), data={"asleep": bool(asleep)})
 
 
 def _rollouts(connection: Connection) -> Part:
@@ -188,7 +193,7 @@ def _dags(connection: Connection, now: datetime) -> Part:
 
 def _alarms(connection: Connection) -> Part:
     if connection.local or not connection.environment.monitoring.alarms:
-        return Part(data={"alarms": "none are created"})
+        return Part(notes=("none are created",))
     request = {"AlarmNamePrefix": f"{connection.resource_name}/", "StateValue": "ALARM"}
     with aws_errors(connection, "cloudwatch:DescribeAlarms", "*"):
         pages = connection.client("cloudwatch").get_paginator("describe_alarms").paginate(**request)

@@ -12,7 +12,15 @@ from typing import Any
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 
-from openmwaa_runtime import ack_on_start, graceful_stop, lost_messages, lost_worker, secrets_backend, task_logs
+from openmwaa_runtime import (
+    ack_on_start,
+    graceful_stop,
+    lost_messages,
+    lost_worker,
+    secrets_backend,
+    task_logs,
+    waiting_tasks,
+)
 
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
@@ -29,3 +37,4 @@ if sys.argv[1:3] == ["celery", "worker"]:
 elif sys.argv[1:2] == ["scheduler"]:
     lost_worker.install_in_scheduler()
     lost_messages.install(os.environ)
+    waiting_tasks.install()

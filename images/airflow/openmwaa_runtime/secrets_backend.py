@@ -2,7 +2,7 @@
 """Connections and variables from Secrets Manager, then from the Parameter Store of SSM, with MWAA's prefixes.
 
 The default where DAG code runs. Airflow looks here first, then in variables of the process, then in its database. The
-provider has a backend for each store and Airflow takes one backend, so this one asks both. The provider's clients wait
+provider has a backend for each store and Airflow takes one backend, so this one reads both. The provider's clients wait
 up to minutes for a store that the network does not reach; these wait seconds, and not again for a minute.
 """
 

@@ -80,7 +80,7 @@ def test_every_boolean_of_airflow_is_accepted(value: str) -> None:
 
 
 @pytest.mark.parametrize("version", get_args(AirflowVersion))
-def test_every_version_knows_the_options_that_openmwaa_sets(version: str) -> None:
+def test_every_version_has_the_options_that_openmwaa_sets(version: str) -> None:
     schema = AirflowSchema.of(version)
     names = {setting.name for setting in (*CONNECTIONS, *DEFAULTS)} | {row.option for row in OWNED_OPTIONS}
     names -= {"openmwaa.lost_worker_retries", "celery.worker_autoscale"}

@@ -24,6 +24,7 @@ from tests.support.fake_connection import FakeConnection
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PARTS = ("control plane", "sleep", "fleets", "rollouts", "overrides", "Airflow", "DAGs", "alarms")
 TASK = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "queue": "default", "queued_s": 720.0}
+ASLEEP = Part(notes=("asleep",), data={"asleep": True})
 UNKNOWN = Part(unknown="no answer")
 AIRFLOW = {"event": "airflow", "import_errors": 0, "files": [], "waiting": 0, "tasks": []}
 
@@ -51,10 +52,10 @@ def _parts(**changed: Part) -> Status:
         ({"DAGs": UNKNOWN}, "unknown"),
         ({"DAGs": UNKNOWN, "alarms": Part(("an alarm",))}, "trouble"),
         (
-            {"sleep": Part(notes=("asleep",)), "control_plane": Part(("0 of 1",)), "Airflow": Part(unknown="x")},
+            {"sleep": ASLEEP, "control_plane": Part(("0 of 1",)), "Airflow": Part(unknown="x")},
             "asleep",
         ),
-        ({"sleep": Part(notes=("asleep",)), "alarms": Part(("an alarm",))}, "trouble"),
+        ({"sleep": ASLEEP, "alarms": Part(("an alarm",))}, "trouble"),
         ({"control_plane": Part(unknown="no cluster", absent=True)}, "not running"),
         ({"fleets": Part(unknown="no log group", absent=True)}, "unknown"),
     ],
@@ -205,4 +206,4 @@ def test_alarms_are_those_of_this_environment(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(PermissionMissingError, match="Allow cloudwatch:DescribeAlarms"):
         status._alarms(connection)
     off = _connection(monitoring={"alarms": False})
-    assert status._alarms(off).troubles == ()
+    assert status._alarms(off) == Part(notes=("none are created",))

@@ -108,7 +108,7 @@ def test_a_file_as_airflow_exports_it_is_read(kind: Kind, value: Any, stored: st
         ("connections", "[]", "must be a mapping of names to connections, as `airflow connections export`"),
         ("connections", "{}", "must be a mapping"),
         ("connections", f'{{"a": "{SECRET}"}}', "a must be a URI, or a mapping with conn_type"),
-        ("connections", f'{{"a": {{"conn_type": "x", "pasword": "{SECRET}"}}}}', "a must be a URI, or a mapping"),
+        ("connections", f'{{"a": {{"conn_type": "x", "paswd": "{SECRET}"}}}}', "a must be a URI, or a mapping"),
         ("connections", f'{{"a": {{"password": "{SECRET}"}}}}', "a must be a URI, or a mapping"),
         ("connections", '{"a b": "x://y"}', "'a b' must be 1 to 250 letters, digits"),
         ("variables", '{"../a*": "x"}', "must be 1 to 250 letters"),
