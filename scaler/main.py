@@ -21,6 +21,7 @@ from scaler.config.schedule import Schedules
 from scaler.config.settings import FleetSettings, ScalerConfig
 from scaler.errors import ConfigurationError, ScalerError, SourceError
 from scaler.reporting import replay
+from scaler.reporting.airflow_problems import AirflowReport
 from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.http import application, serving, task_address
@@ -109,6 +110,8 @@ async def _until(stop: asyncio.Event, process: "Process", file: ConfigFile | Non
             running.append(group.create_task(file.watch()))
         if process.publisher is not None:
             running.append(group.create_task(process.publisher.run()))
+        if process.airflow is not None:
+            running.append(group.create_task(process.airflow.run()))
         if process.sleep is not None:
             running.append(group.create_task(process.sleep.run()))
         if process.history is not None:
@@ -148,6 +151,9 @@ class Process:
                 on_failure=self._not_published,
                 health=resources.airflow_health,
             )
+        self.airflow = None
+        if resources.airflow_health is not None and not dry_run:
+            self.airflow = AirflowReport(resources.airflow_health, clock, self.log.event)
         self.sleep = self._sleep_loop(settings, resources, clock)
         if self.sleep is not None and self.publisher is not None:
             self.publisher.waking_s = self.sleep.waking_s

@@ -98,6 +98,43 @@ class AirflowHealth:
     """Age of the task instance that is queued the longest; 0 without any."""
 
 
+@dataclass(frozen=True, slots=True)
+class ImportProblem:
+    """A DAG file that does not import, and the last line of the error."""
+
+    file: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingTask:
+    """A task instance that is queued for long."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    queue: str
+    queued_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AirflowProblems:
+    """What an author of DAGs has to see; the numbers count all, the tuples are the first of them."""
+
+    import_errors: int
+    files: tuple[ImportProblem, ...]
+    waiting: int
+    tasks: tuple[WaitingTask, ...]
+
+
+class AirflowProblemsSource(Protocol):
+    """The source of Airflow's problems."""
+
+    async def problems(self, waiting_s: float, limit: int) -> AirflowProblems:
+        """Return files that do not import, and tasks that are queued for longer than `waiting_s`; `limit` of each."""
+
+
 class AirflowHealthSource(Protocol):
     """The source of Airflow's health."""
 

@@ -21,7 +21,7 @@ from scaler.adapters.sqs import SqsQueueReader
 from scaler.adapters.worker_agent import WorkerAgents, signing_key
 from scaler.config.environment import ScalerSecrets
 from scaler.config.settings import CloudWatchSettings, RedisSettings, ScalerConfig
-from scaler.ports import AirflowHealthSource, BrokerPort, ClockPort, LogSource, MetricSink, SleepPort
+from scaler.ports import BrokerPort, ClockPort, LogSource, MetricSink, SleepPort
 from scaler.runtime.agent_concurrency import CONNECTIONS
 from scaler.runtime.observe import Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
@@ -43,7 +43,7 @@ class Resources:
     calls: ApiCalls
     sink: MetricSink | None
     """The destination of metrics; None: no metrics are published."""
-    airflow_health: AirflowHealthSource | None
+    airflow_health: AirflowDatabase | None
     """None: no metrics are published, or there is no database."""
     demand_metrics: CloudWatchDemand
     sleep: SleepPort | None

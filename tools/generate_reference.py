@@ -21,6 +21,7 @@ from tools.airflow_reference import versions_page
 from tools.alarm_reference import page as alarms_page
 from tools.fault_reference import page as faults_page
 from tools.grafana import page as grafana_page
+from tools.mwaa_reference import page as mwaa_page
 from tools.network_reference import endpoints_page, regions_page, security_groups_page
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -101,6 +102,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": command_line_page,
     "airflow-defaults.md": airflow_defaults_page,
     "airflow-versions.md": versions_page,
+    "coming-from-mwaa.md": mwaa_page,
     "faults.md": faults_page,
     "endpoints.md": endpoints_page,
     "security-groups.md": security_groups_page,

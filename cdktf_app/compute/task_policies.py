@@ -13,6 +13,7 @@ from cdktf_app.compute.cluster import FargateCluster
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.storage.dag_bucket import DagBucket
 from cdktf_app.storage.task_log_bucket import TaskLogBucket
+from openmwaa.config.secret_prefixes import secret_prefixes
 
 METRICS_NAMESPACE: Final = "openmwaa"
 """CloudWatch namespace of the scaler; only the scaler can write to it."""
@@ -48,8 +49,8 @@ class TaskPolicies:
         """Return the statements of each control plane component."""
         return {
             "scheduler": self._send_messages() if self._queues else self._prepare_broker(),
-            "dag-processor": self._read_dags(),
-            "triggerer": [*self._read_dags(), *self._write_task_logs()],
+            "dag-processor": [*self._read_dags(), *self._read_secrets()],
+            "triggerer": [*self._read_dags(), *self._read_secrets(), *self._write_task_logs()],
             "execution-api": [],
             "web-server": self._read_task_logs(),
         }
@@ -71,7 +72,8 @@ class TaskPolicies:
             _account_wide("FindLogGroups", "logs:DescribeLogGroups"),
             _account_wide("PublishMetrics", "cloudwatch:PutMetricData", other_namespaces),
             *self._consume_queues(),
-            self._key_of("KeyOfBucketAndQueues", use_key, "sqs", "s3"),
+            self._key_of("KeyOfBucketAndQueues", use_key, "sqs", "s3", "secretsmanager", "ssm"),
+            *self._read_secrets(),
             # The ECS agent endpoint uses the task role, and task ids are not known in advance.
             Statement("ProtectOwnTask", protect, (self.cluster.every_task,)),
         ]
@@ -168,8 +170,22 @@ class TaskPolicies:
         return [
             Statement("ListDags", ("s3:GetBucketLocation", "s3:ListBucket"), (bucket,)),
             Statement("ReadDags", ("s3:GetObject", "s3:GetObjectVersion"), (f"{bucket}/*",)),
-            self._key_of("KeyOfBucket", ("Decrypt",), "s3"),
+            self._key_of("KeyOfBucketAndSecrets", ("Decrypt",), "s3", "secretsmanager", "ssm"),
         ]
+
+    def _read_secrets(self) -> list[Statement]:
+        """Return the statement for connections and variables under MWAA's prefixes, or under those of the file."""
+        scope, prefixes = (
+            self.context.aws_scope,
+            secret_prefixes(self.context.environment.airflow_configuration_options),
+        )
+        names = [
+            scope.arn(service, f"{kind}{prefix}/*")
+            for service, kind in (("secretsmanager", "secret:"), ("ssm", "parameter/"))
+            for prefix in prefixes.values()
+        ]
+        actions = ("secretsmanager:GetSecretValue", "ssm:GetParameter")
+        return [Statement("ReadConnectionsAndVariables", actions, tuple(names))] if names else []
 
     def _read_source_bucket(self) -> list[Statement]:
         bucket = self.storage.bucket_arn

@@ -98,6 +98,11 @@ AWS_CALLS: Final = (
     AwsCall("worker", "sqs", ("sqs",), "Receives tasks and returns them", _SQS),
     AwsCall("worker", "kms", _NO_PACKET, "Decrypts messages and DAGs: SQS and S3 call KMS for the role"),
     AwsCall("worker", "ecs", _NO_PACKET, "Sets task protection through the ECS agent's local address"),
+    *(
+        AwsCall(component, prefix, (prefix,), "DAG code reads connections and variables")
+        for component in ("dag-processor", "triggerer", "worker")
+        for prefix in ("secretsmanager", "ssm")
+    ),
     AwsCall("scaler", "ecs", ("ecs",), "Lists tasks, sets desired counts"),
     AwsCall("scaler", "sqs", ("sqs",), "Counts waiting messages", _SQS),
     AwsCall("scaler", "ssm", ("ssm",), "Reads manual overrides"),

@@ -23,6 +23,8 @@ from openmwaa.cli import (
     scale,
     schema,
     sleep,
+    status,
+    stored_values,
     synth,
     validate,
     wait,
@@ -58,6 +60,7 @@ app.command()(cost.cost)
 app.command()(deploy.deploy)
 app.command()(deploy.destroy)
 app.command()(schema.schema)
+app.command()(status.status)
 app.command()(explain.explain)
 app.command()(scale.scale)
 app.command()(sleep.sleep)
@@ -67,6 +70,8 @@ app.command()(wait.wait)
 local.app.command()(demo.demo)
 app.add_typer(requirements.app, name="requirements")
 app.add_typer(local.app, name="local")
+app.add_typer(stored_values.app_of("connections"), name="connections")
+app.add_typer(stored_values.app_of("variables"), name="variables")
 
 
 def main() -> None:

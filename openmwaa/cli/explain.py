@@ -152,7 +152,7 @@ def _print_no_decision(explained: FleetExplanation, now: datetime, connection: C
         out.print(f"  {problem}", markup=False)
     status = f"ECS service `scaler` of the cluster {connection.resource_name} in {connection.place}"
     if connection.local:
-        status = connection.command("local", "status")
+        status = connection.command("status")
     out.print(f"  Check that the scaler runs: {status}", markup=False)
 
 

@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from openmwaa.cli.environment import DEFAULT_FILE, INFERRED, EnvironmentOption, EnvironmentPath
-from openmwaa.cli.output import AsJson, console, print_line, print_progress, table, write_json
+from openmwaa.cli.output import console, print_line, print_progress
 from openmwaa.commands import command
 from openmwaa.config.environment_file import load
 from openmwaa.local.errors import PrerequisiteError
 
 if TYPE_CHECKING:
     from openmwaa.local.paths import LocalPaths
-    from openmwaa.operate.override_store import Override
 
 app = typer.Typer(help="An environment on this machine: no AWS account, no Docker.", no_args_is_help=True)
 
@@ -44,48 +41,6 @@ def up(path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentOption 
     out.print(f"  Workers  {ready.scaler_address}  (how many, and why)")
     out.print(f"  User     {USER}")
     out.print(f"Show the password: {command('local', 'password', file=path)}", markup=False)
-
-
-@app.command()
-def status(
-    path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentOption = None, as_json: AsJson = False
-) -> None:
-    """Show the health of the environment. Exit codes: 0 healthy, 1 degraded, 3 not running."""
-    paths = _paths(path)
-    from openmwaa.local.daemon import daemon_client, orphans  # noqa: PLC0415
-    from openmwaa.local.health import EXIT_CODES, dags_left_out, fleets, health  # noqa: PLC0415
-    from openmwaa.local.lost_messages import tasks_without_message  # noqa: PLC0415
-
-    known = daemon_client.status(paths)
-    left_out = dags_left_out(paths.tasks) if known else {}
-    without_message = tasks_without_message(known.get("scaler_address")) if known else None
-    state = health(known, without_message)
-    found = fleets(known)
-    overrides = _active_overrides(path) if found else {}
-    if as_json:
-        fleet_data = [{**fleet.as_data(), "override": _override_data(overrides.get(fleet.fleet))} for fleet in found]
-        known_data = known or {"environment": paths.name, "services": []}
-        more = {"fleets": fleet_data, "dags_left_out": left_out, "tasks_without_message": without_message}
-        write_json({"state": state, **known_data, **more})
-    elif known is None:
-        print_line(f"{paths.name} is not running. Start it with `{command('local', 'up', file=path)}`.")
-        if left := len(orphans.remaining(paths)):
-            print_line(f"{left} processes of its last run are not ended yet. `up` and `down` end them.")
-    else:
-        print_line(f"{paths.name} is {state}. Web: {known.get('web_address') or 'no address yet'}")
-        console().print(_table(known))
-        for fleet in found:
-            if fleet.left:
-                print_line(f"{fleet.sentence}.")
-        for name, override in overrides.items():
-            print_line(f"{name}: {_override_sentence(override)}")
-        for name, tasks in (without_message or {}).items():
-            print_line(f"{name}: the broker has no message of {tasks} queued tasks; the scheduler queues them again")
-        for key, reason in left_out.items():
-            print_line(f"DAGs without {key!r}: {reason}")
-        if scaler := known.get("scaler_address"):
-            print_line(f"How many workers, and why: {scaler}")
-    raise typer.Exit(EXIT_CODES[state])
 
 
 @app.command()
@@ -175,53 +130,3 @@ def _paths(path: Path) -> LocalPaths:
     from openmwaa.local.paths import LocalPaths  # noqa: PLC0415
 
     return LocalPaths.of(path, load(path).name)
-
-
-def _active_overrides(path: Path) -> dict[str, Override]:
-    """The active and the invalid overrides, by fleet; none while SSM does not answer."""
-    from openmwaa.operate.connection import connect  # noqa: PLC0415
-    from openmwaa.operate.errors import OperateError  # noqa: PLC0415
-    from openmwaa.operate.override_store import OverrideStore  # noqa: PLC0415
-
-    try:
-        connection = connect(path, local=True)
-        overrides = OverrideStore(connection).read(list(connection.environment.fleets))
-    except OperateError:  # the emulator restarts
-        return {}
-    now = datetime.now(UTC)
-    return {name: override for name, override in overrides.items() if override.state(now) in ("active", "invalid")}
-
-
-def _override_sentence(override: Override) -> str:
-    from openmwaa.operate.override_store import describe  # noqa: PLC0415
-
-    document = override.document
-    if document is None:
-        return (
-            f"invalid override in {override.parameter} ({override.problem}). The last valid one stays active. Replace "
-            "it with `openmwaa scale --clear`."
-        )
-    until = f" until {document.until}" if document.until else ""
-    reason = f" ({document.reason})" if document.reason else ""
-    return f"override by {document.by or 'an unknown user'}: {describe(document)}{until}{reason}. `up` keeps it."
-
-
-def _override_data(override: Override | None) -> Any:
-    if override is None:
-        return None
-    return override.document.model_dump() if override.document else {"problem": override.problem}
-
-
-def _table(known: Any) -> Table:
-    from openmwaa.local.health import service_trouble  # noqa: PLC0415
-
-    counted = ("DESIRED", "RUNNING", "PENDING", "RESTARTS")
-    rows = table("", *counted, "", right=counted)
-    for service in known.get("services", ()):
-        counts = (str(service[name]) for name in ("desired", "running", "pending"))
-        rows.add_row(service["name"], *counts, "", service_trouble(service) or "")
-    for name, process in known.get("infrastructure", {}).items():
-        is_running = process["state"] == "running"
-        trouble = process["last_end"] or "" if is_running else process["state"]
-        rows.add_row(name, "1", "1" if is_running else "0", "0", str(process["restarts"]), trouble)
-    return rows

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from openmwaa.config import secret_prefixes
 from openmwaa.config.strict_model import FieldError
 
 Verdict = Literal["refused", "checked", "yours"]
@@ -49,6 +50,14 @@ OWNED_OPTIONS: Final[tuple[OwnedOption, ...]] = (
     ),
     OwnedOption("celery.pool", "checked", "`prefork` only: a slot is a process, which a drain waits for"),
     OwnedOption("celery.worker_enable_remote_control", "checked", "`False` only with SQS, where it needs more queues"),
+    *(
+        OwnedOption(
+            option,
+            "checked",
+            "a JSON object; a prefix in it is letters, digits, `/_.@-`, at most 64, and not one of openmwaa's own",
+        )
+        for option in secret_prefixes.KWARGS
+    ),
     *_refused("fleets are Celery workers; leave it out", "core.executor"),
     *_refused(
         "set `metadata_database`; the passwords are generated",
@@ -98,18 +107,21 @@ REFUSED: Final = frozenset(
 )
 
 
+def advice(option: str) -> str:
+    """Return the advice for an option in REFUSED."""
+    return _BY_NAME[option if option in _BY_NAME else option.rpartition("_")[0]].advice
+
+
 def check_options(options: Mapping[str, str], *, queues: Collection[str], has_sqs: bool) -> None:
     """Raise FieldError for an option that breaks what scaler and worker agent rely on."""
     for option in options:
         if option in REFUSED:
-            name = option if option in _BY_NAME else option.rpartition("_")[0]
-            raise FieldError(
-                f"openmwaa sets this option: {_BY_NAME[name].advice}", "airflow_configuration_options", option
-            )
+            raise FieldError(f"openmwaa sets this option: {advice(option)}", "airflow_configuration_options", option)
     values = {option: options[option] for option, row in _BY_NAME.items() if option in options}
     accepted: dict[str, Callable[[str], bool]] = {
         "operators.default_queue": lambda value: value in queues,
         "celery.extra_celery_config": _is_accepted_celery_config,
+        **dict.fromkeys(secret_prefixes.KWARGS, secret_prefixes.is_accepted),
         "celery.pool": lambda value: value == "prefork",
         "celery.worker_enable_remote_control": lambda value: not has_sqs or value.lower() not in _TRUE,
     }

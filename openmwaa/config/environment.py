@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from openmwaa.config import control_plane, regions
 from openmwaa.config.airflow_options import check_options
 from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, DEFAULT_VERSION
+from openmwaa.config.airflow_schema import check_known
 from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_policies, check_tags, check_task_definitions
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.control_plane import ControlPlane
@@ -177,6 +178,13 @@ class Environment(StrictModel):
         if "region" in info.data:
             check_arns(value, info.data["region"])  # here, because the name that is kept has no partition
         return value.rpartition(":")[2] if value else value
+
+    @field_validator("airflow_configuration_options")
+    @classmethod
+    def _options_are_known(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if "airflow_version" in info.data:
+            check_known(value, info.data["airflow_version"])
+        return value
 
     @field_validator("tags")
     @classmethod

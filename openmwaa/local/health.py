@@ -1,27 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the daemon's status: the fleets and their rollouts, and which services are not healthy yet."""
 
-import contextlib
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from openmwaa.commands import command
 from openmwaa.fleet_rollout import FleetRollout, WorkerService, revision
 from openmwaa.local.errors import RolloutUnfinishedError
 
-EnvironmentHealth = Literal["healthy", "degraded", "stopped"]
-EXIT_CODES: Mapping[EnvironmentHealth, int] = {"healthy": 0, "degraded": 1, "stopped": 3}
 WORKER_SERVICE = re.compile(r"^worker-(?P<fleet>.+)-[ab]$")
-
-
-def health(status: Mapping[str, Any] | None, without_message: Mapping[str, int] | None = None) -> EnvironmentHealth:
-    """The environment in one word. `without_message`: queued tasks without a message, by fleet; None: unknown."""
-    if status is None:
-        return "stopped"
-    return "degraded" if without_message or list(troubles(status)) else "healthy"
 
 
 def troubles(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -52,15 +41,6 @@ def service_trouble(service: Mapping[str, Any]) -> str | None:
     tasks = [task for task in service.get("tasks", ()) if task["status"] == "RUNNING"]
     unhealthy = sum(task["health"] == "UNHEALTHY" for task in tasks)
     return f"{unhealthy} unhealthy" if unhealthy else None
-
-
-def dags_left_out(tasks: Path) -> dict[str, str]:
-    """Return the objects that the DAG syncers of running tasks left out, with the reasons."""
-    found: dict[str, str] = {}
-    for file in sorted(tasks.glob("*/volumes/dags/status.json")):
-        with contextlib.suppress(OSError):  # the task ended
-            found |= {key: left["reason"] for key, left in json.loads(file.read_text())["left_out"].items()}
-    return found
 
 
 def fleets(status: Mapping[str, Any] | None) -> tuple[FleetRollout, ...]:

@@ -44,5 +44,5 @@ def admin_password(paths: LocalPaths, endpoint_url: str, *, region: str) -> str:
         return asyncio.run(read())
     except (SecretError, TimeoutError) as error:
         raise DaemonError(
-            f"The password cannot be read: {error}. Check the environment with `openmwaa local status`."
+            f"The password cannot be read: {error}. Check the environment with `openmwaa status`."
         ) from error

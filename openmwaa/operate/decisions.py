@@ -43,11 +43,6 @@ class DecisionsLog:
         """Return the log with a deadline of `DEADLINE_S` from now."""
         return cls(connection, connection.client("logs"), clock, clock() + DEADLINE_S)
 
-    @property
-    def group(self) -> str:
-        """The log group's name."""
-        return f"airflow-{self.connection.environment.name}-Scaler"
-
     def read(
         self, start: datetime, end: datetime, fleets: Sequence[str], *, changes: bool = False
     ) -> Iterator[LogLine]:
@@ -58,22 +53,30 @@ class DecisionsLog:
             UnreachableError: no answer, or an incomplete answer within the deadline.
             OperateError: AWS refuses.
         """
+        for line in self.lines(start, end, _pattern(fleets, changes=changes)):
+            # An emulator may ignore the pattern, and other programs may write to the log group.
+            if not _is_of_fleet(line) or line["fleet"] not in fleets or not start <= decided_at(line) <= end:
+                continue
+            if line["event"] == "decision" and line.get("version") != LINE_VERSION:
+                self.other_versions.add(str(line.get("version")))
+            else:
+                yield line
+
+    def lines(self, start: datetime, end: datetime, pattern: str, *, group: str = "Scaler") -> Iterator[LogLine]:
+        """Yield the JSON lines that CloudWatch received from `start` to `end`, in the order of the log.
+
+        Raises:
+            OperateError: as `read`.
+        """
         request: dict[str, Any] = {
-            "logGroupName": self.group,
+            "logGroupName": f"airflow-{self.connection.environment.name}-{group}",
             "startTime": (start - _EPOCH) // _MS,
             "endTime": (end + _LATE - _EPOCH) // _MS,
-            "filterPattern": _pattern(fleets, changes=changes),
+            "filterPattern": pattern,
         }
         while True:
             page = self._page(request)
-            # An emulator may ignore the pattern, and other programs may write to the log group.
-            for line in map(_line, page.get("events", ())):
-                if line is None or line["fleet"] not in fleets or not start <= decided_at(line) <= end:
-                    continue
-                if line["event"] == "decision" and line.get("version") != LINE_VERSION:
-                    self.other_versions.add(str(line.get("version")))
-                else:
-                    yield line
+            yield from (line for line in map(_line, page.get("events", ())) if line is not None)
             # An empty page can have a next page: CloudWatch searches the log in parts.
             token = page.get("nextToken")
             if not token or token == request.get("nextToken"):
@@ -86,11 +89,12 @@ class DecisionsLog:
                 f"CloudWatch Logs did not finish within {DEADLINE_S:.0f} s. "
                 "Choose another time, or one fleet with --fleet."
             )
-        with aws_errors(self.connection, PERMISSION, f"the log group {self.group}"):
+        group = str(request["logGroupName"])
+        with aws_errors(self.connection, PERMISSION, f"the log group {group}"):
             try:
                 return self.logs.filter_log_events(**request)
             except self.logs.exceptions.ResourceNotFoundException:
-                raise NotRunningError(_no_group(self.connection, self.group)) from None
+                raise NotRunningError(_no_group(self.connection, group)) from None
 
 
 def decided_at(line: LogLine) -> datetime:
@@ -118,9 +122,14 @@ def _pattern(fleets: Sequence[str], *, changes: bool) -> str:
 def _line(event: Any) -> LogLine | None:
     try:
         line = json.loads(event["message"])
-        if line["event"] not in {"decision", "tick_failed"} or not isinstance(line["fleet"], str):
-            return None
-        datetime.fromisoformat(line["at"])
-    except (ValueError, LookupError, TypeError):
+    except ValueError:
         return None
     return line if isinstance(line, dict) else None
+
+
+def _is_of_fleet(line: LogLine) -> bool:
+    try:
+        datetime.fromisoformat(line["at"])
+        return line["event"] in {"decision", "tick_failed"} and isinstance(line["fleet"], str)
+    except (ValueError, LookupError, TypeError):
+        return False

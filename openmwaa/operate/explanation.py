@@ -54,14 +54,7 @@ def explain(log: DecisionsLog, fleets: Sequence[str], at: datetime, now: datetim
     Raises:
         OperateError: the log cannot be read.
     """
-    found = {fleet: FleetExplanation(fleet, at) for fleet in fleets}
-    for line in _sorted(log.read(at - IN_FORCE, at, fleets)):
-        explanation = found[line["fleet"]]
-        if line["event"] == "tick_failed":
-            found[line["fleet"]] = replace(explanation, failures=(*explanation.failures, line))
-        else:
-            found[line["fleet"]] = replace(explanation, decision=line)
-    explained = list(found.values())
+    explained = in_force(log, fleets, at)
     if len(explained) == 1:
         explained = [_with_changes(log, explained[0], now)]
     if not log.other_versions:
@@ -69,6 +62,22 @@ def explain(log: DecisionsLog, fleets: Sequence[str], at: datetime, now: datetim
     versions = ", ".join(sorted(log.other_versions))
     skipped = f"Decisions of version {versions} in the log were skipped: this program reads version {LINE_VERSION}."
     return [replace(explanation, unread=(*explanation.unread, skipped)) for explanation in explained]
+
+
+def in_force(log: DecisionsLog, fleets: Sequence[str], at: datetime) -> list[FleetExplanation]:
+    """Return the decision in force at `at` for each fleet.
+
+    Raises:
+        OperateError: the log cannot be read.
+    """
+    found = {fleet: FleetExplanation(fleet, at) for fleet in fleets}
+    for line in _sorted(log.read(at - IN_FORCE, at, fleets)):
+        explanation = found[line["fleet"]]
+        if line["event"] == "tick_failed":
+            found[line["fleet"]] = replace(explanation, failures=(*explanation.failures, line))
+        else:
+            found[line["fleet"]] = replace(explanation, decision=line)
+    return list(found.values())
 
 
 def _with_changes(log: DecisionsLog, explanation: FleetExplanation, now: datetime) -> FleetExplanation:

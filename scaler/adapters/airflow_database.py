@@ -20,7 +20,7 @@ from scaler.adapters.deadline import calling, natural
 from scaler.config.settings import DatabaseSettings
 from scaler.core.model import DatabaseCount
 from scaler.errors import BadAnswerError, SourceError
-from scaler.ports import AirflowHealth
+from scaler.ports import AirflowHealth, AirflowProblems, ImportProblem, WaitingTask
 
 SOURCE = "database"
 HAS_EXECUTOR = """
@@ -45,6 +45,16 @@ select
 RUNNING_ON = """
 select count(*) from task_instance
 where state in ('running', 'restarting') and hostname = $2 and $1::text[] is not null
+"""
+WAITING = """
+select dag_id, run_id, task_id, map_index, coalesce(queue, 'default'),
+    extract(epoch from now() - queued_dttm)::float8, count(*) over ()
+from task_instance where state = 'queued' and queued_dttm < now() - make_interval(secs => $2) and {ours}
+order by queued_dttm limit $3
+"""
+IMPORT_ERRORS = """
+select filename, right(stacktrace, 2000), count(*) over () from import_error
+where $1::text[] is not null order by timestamp desc limit $2
 """
 OURS, ALL = "(executor is null or executor = any($1::text[]))", "$1::text[] is not null"
 AGE_LIMIT_S = 10 * 365 * 86400
@@ -83,6 +93,16 @@ class AirflowDatabase:
         if not 0 <= oldest_s < AGE_LIMIT_S:
             raise BadAnswerError(SOURCE, f"the age of the oldest queued task is {oldest_s!r} s")
         return AirflowHealth(natural(SOURCE, "schedulers", schedulers), oldest_s)
+
+    async def problems(self, waiting_s: float, limit: int) -> AirflowProblems:
+        """Return files that do not import, and tasks that are queued for longer than `waiting_s`; `limit` of each."""
+        tasks, files = await self._rows(WAITING, waiting_s, limit), await self._rows(IMPORT_ERRORS, limit)
+        return AirflowProblems(
+            natural(SOURCE, "import errors", files[0][2] if files else 0),
+            tuple(ImportProblem(str(file), _last_line(trace)) for file, trace, _ in files),
+            natural(SOURCE, "waiting tasks", tasks[0][6] if tasks else 0),
+            tuple(WaitingTask(*row[:6]) for row in tasks),
+        )
 
     def rest(self, *, resting: bool) -> None:
         """Close the connection and refuse to open one, or allow it again: Aurora pauses only without connections."""
@@ -134,6 +154,11 @@ class AirflowDatabase:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+
+def _last_line(trace: str | None) -> str:
+    lines = [line.strip() for line in (trace or "").splitlines() if line.strip()]
+    return lines[-1][:500] if lines else ""
 
 
 def _by_queue(rows: list[tuple[str, str, int]]) -> Mapping[str, DatabaseCount]:

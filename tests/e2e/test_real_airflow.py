@@ -201,7 +201,7 @@ def test_down_leaves_no_process(e2e: E2E) -> None:
     assert done.returncode == 0, done.stderr
     left = orphans.remaining(e2e.paths)
     assert not left, f"remaining processes: {[(process.pid, process.name()) for process in left]}"
-    assert e2e.openmwaa("local", "status", "environment.yaml").returncode == 3
+    assert e2e.openmwaa("status", "environment.yaml", "--local").returncode == 3
 
 
 @dataclass(frozen=True)

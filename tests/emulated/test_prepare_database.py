@@ -75,6 +75,7 @@ ALLOWED = [
 ]
 FORBIDDEN = [
     ("scaler", "airflow", "SELECT next_kwargs FROM task_instance"),
+    ("scaler", "airflow", "DELETE FROM import_error"),
     ("scaler", "airflow", "UPDATE task_instance SET state = 'failed'"),
     ("scaler", "airflow", "SELECT dag_id FROM job"),
     ("scaler", "airflow", "UPDATE job SET latest_heartbeat = now()"),

@@ -16,7 +16,7 @@ from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.config.settings import DatabaseSettings
 from scaler.core.model import DatabaseCount
 from scaler.errors import SourceError
-from scaler.ports import AirflowHealth
+from scaler.ports import AirflowHealth, AirflowProblems, ImportProblem
 from tests.support.postgres import SUPERUSER_PASSWORD, Server, running_postgres
 
 pytestmark = pytest.mark.emulated
@@ -41,6 +41,8 @@ SCHEMAS = {
 }
 JOBS = """create table job (id serial primary key, job_type varchar(30), state varchar(20),
     latest_heartbeat timestamptz, hostname varchar(500))"""
+IMPORT_ERRORS = """create table import_error (id serial primary key, timestamp timestamptz default now(),
+    filename varchar(1024), stacktrace text)"""
 MODULE = "airflow.providers.celery.executors.celery_executor.CeleryExecutor"
 
 
@@ -74,15 +76,19 @@ async def airflow(server: Server, host: str | None = None, **settings: Any) -> A
 
 async def create(server: Server, version: str) -> None:
     async with superuser(server) as connection:
-        await connection.execute("drop table if exists task_instance, job")
+        await connection.execute("drop table if exists task_instance, job, import_error")
         await connection.execute(SCHEMAS[version])
+        await connection.execute(IMPORT_ERRORS)
         await connection.execute(JOBS)
         await connection.execute("create index ti_state on task_instance (state)")
         if not await connection.fetchval("select 1 from pg_roles where rolname = 'scaler'"):
             await connection.execute(f"create role scaler login password '{PASSWORD}'")
-        columns = "state, queue, queued_dttm, hostname" + ("" if version == "2.9" else ", executor")
+        columns = "dag_id, run_id, task_id, map_index, state, queue, queued_dttm, hostname" + (
+            "" if version == "2.9" else ", executor"
+        )
         await connection.execute(f"grant select ({columns}) on task_instance to scaler")
         await connection.execute("grant select (job_type, state, latest_heartbeat) on job to scaler")
+        await connection.execute("grant select (filename, stacktrace, timestamp) on import_error to scaler")
 
 
 async def insert(server: Server, number: int, state: str, queue: str | None = "default", **columns: str) -> None:
@@ -187,6 +193,32 @@ async def test_the_oldest_task_is_the_one_that_is_queued_the_longest(tables: Ser
     await insert(tables, 1, "queued")  # Airflow has not written the time
     async with airflow(tables) as database:
         assert 700 <= (await database.health(60.0)).oldest_queued_s < 700 + SOON_S
+
+
+@pytest.mark.parametrize("version", SCHEMAS)
+async def test_import_errors_and_tasks_that_wait_are_listed_oldest_first(server: Server, version: str) -> None:
+    await create(server, version)
+    async with airflow(server) as database:
+        assert await database.problems(300.0, 2) == AirflowProblems(0, (), 0, ())
+        for number in range(3):
+            await insert(server, 1, "queued", f"q{number}")
+        await insert(server, 1, "running")
+        async with superuser(server) as connection:
+            ago = "make_interval(secs => 400 + ascii(right(queue, 1)))"
+            await connection.execute(f"update task_instance set queued_dttm = now() - {ago}")
+            await connection.execute("insert into import_error (filename) values ('empty.py')")
+            trace = "Traceback:\n  File x\nNameError: a  \n\n"
+            await connection.execute(
+                "insert into import_error (filename, stacktrace, timestamp) values ('new.py', $1, now() + '1 s')", trace
+            )
+        await insert(server, 5, "queued")  # Airflow has not written the time
+        found = await database.problems(300.0, 2)
+        assert found.files == (ImportProblem("new.py", "NameError: a"), ImportProblem("empty.py", ""))
+        assert (found.import_errors, found.waiting) == (2, 3)
+        assert [task.queue for task in found.tasks] == ["q2", "q1"]
+        assert (found.tasks[0].dag_id, found.tasks[0].map_index) == ("d", 1)
+        assert 450 <= found.tasks[0].queued_s < 450 + SOON_S
+        assert (await database.problems(3600.0, 2)).waiting == 0
 
 
 async def test_without_the_right_to_look_nothing_is_said(tables: Server) -> None:

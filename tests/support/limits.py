@@ -25,7 +25,7 @@ def limits() -> dict[str, Any]:
         "control_plane": "SEPARATE",  # so many queues do not fit into the task of all components
         "web_access": {"allow_http": True},
         "dag_s3_path": "d\u00e4gs & (odd)=+!'/~;@$,",
-        "airflow_configuration_options": {"smtp.smtp_user": "${odd} %{x} <&> \"'\\ ~!#*`|"},
+        "airflow_configuration_options": {"my_team.user": "${odd} %{x} <&> \"'\\ ~!#*`|"},
         "identity": {"path": _long("/", 63, "odd_+=,.@-~") + "/", "role_name_prefix": _long("_", 20, "+=,.@-Zz9")},
         "monitoring": {"alarm_emails": ["a.b+c@example.com"]},
         "metadata_database": {"kind": "AURORA_SERVERLESS_V2", "deletion_protection": False},

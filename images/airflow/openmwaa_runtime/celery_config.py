@@ -13,7 +13,14 @@ from typing import Any
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from celery.signals import worker_process_shutdown
 
-from openmwaa_runtime import ack_on_start, graceful_stop, lost_messages, lost_worker
+from openmwaa_runtime import (
+    ack_on_start,
+    graceful_stop,
+    lost_messages,
+    lost_worker,
+    secrets_backend,
+    waiting_tasks,
+)
 from openmwaa_runtime.task_logs import worker_secrets
 
 CELERY_CONFIG: dict[str, Any] = {
@@ -38,6 +45,8 @@ if sys.argv[1:3] == ["celery", "worker"]:
     ack_on_start.install()
     worker_secrets.remove(os.environ)  # Celery's configuration, above, has them
     worker_process_shutdown.connect(_send_logs, weak=False, dispatch_uid="openmwaa-task-logs")
+    secrets_backend.install_in_worker()
 elif sys.argv[1:2] == ["scheduler"]:
     lost_worker.install_in_scheduler()
     lost_messages.install(os.environ)
+    waiting_tasks.install()

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.dag_processing.bundles.local import LocalDagBundle
 
+from openmwaa_runtime import queue_policy
 from openmwaa_runtime.lost_worker import write_all_retries
 
 
@@ -23,8 +24,9 @@ class WholeVersionDagBundle(LocalDagBundle):  # type: ignore[misc] # mypy runs w
 
 
 class NewestVersionDagBundle(LocalDagBundle):  # type: ignore[misc] # mypy runs without Airflow
-    """The DAG processor's bundle. The processor serializes DAGs in forks of the process that creates the bundle."""
+    """The DAG processor's bundle. The processor parses DAG files in forks of the process that creates the bundle."""
 
     def __init__(self, **kwargs: Any) -> None:
         write_all_retries()
+        queue_policy.install()
         super().__init__(**kwargs)

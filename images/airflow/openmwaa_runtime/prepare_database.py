@@ -59,6 +59,12 @@ SCALER_COLUMNS = (
 """Columns of `task_instance` that the scaler may read: no arguments, no results, no content of DAGs."""
 SCALER_JOB_COLUMNS = ("id", "job_type", "state", "hostname", "start_date", "end_date", "latest_heartbeat")
 """Columns of `job` that the scaler may read: the heartbeats of schedulers."""
+SCALER_READS = {
+    "task_instance": SCALER_COLUMNS,
+    "job": SCALER_JOB_COLUMNS,
+    "import_error": ("filename", "stacktrace", "timestamp"),
+}
+"""All tables that the scaler may read."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ class Preparation:
             self._migrate()
         # At each run, because a migration may have recreated a table without the permissions.
         metadata.execute("GRANT USAGE ON SCHEMA public TO scaler")
-        for table, readable in (("task_instance", SCALER_COLUMNS), ("job", SCALER_JOB_COLUMNS)):
+        for table, readable in SCALER_READS.items():
             present = _present_columns(metadata, table)
             columns = sql.SQL(", ").join(sql.Identifier(name) for name in readable if name in present)
             metadata.execute(_with("GRANT SELECT ({}) ON public.{} TO scaler", columns, sql.Identifier(table)))

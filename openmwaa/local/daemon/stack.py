@@ -142,7 +142,7 @@ class ServiceStack:
         return {}
 
     def status(self) -> dict[str, Any]:
-        """The stack's part of `openmwaa local status --json`."""
+        """The stack's part of the daemon's status."""
         ecs = self._ecs.status()
         infrastructure = {
             manager.managed.name: {**asdict(manager.status), "pid": manager.pid}

@@ -182,7 +182,7 @@ class Demonstration:
                     await asyncio.sleep(1)
         except TimeoutError:
             raise BurstTimeoutError(
-                f"Timeout after {deadline_s:.0f} s: {phase}. `openmwaa local status` shows unhealthy services, "
+                f"Timeout after {deadline_s:.0f} s: {phase}. `openmwaa status` shows unhealthy services, "
                 "`openmwaa local logs SERVICE` their logs."
             ) from None
 

@@ -48,7 +48,7 @@ clock, monotonic = 0.0, time.monotonic
 time.monotonic = lambda: clock
 from openmwaa_runtime import lost_messages  # keeps the clock
 time.monotonic = monotonic
-from openmwaa_runtime import celery_config
+from openmwaa_runtime import celery_config, waiting_tasks
 from airflow._shared.timezones import timezone
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.dagrun import DagRun
@@ -115,6 +115,8 @@ for _ in range(4):  # it is lost again each time that the scheduler queues it
 found["times"] = revoked.count("lost")
 with create_session() as session:
     found["events"] = len(session.scalars(select(Log).where(Log.event == lost_messages.EVENT)).all())
+    waiting = session.scalars(select(Log).where(Log.event == waiting_tasks.EVENT)).all()
+    found["waiting"] = sorted([task.task_id, task.try_number, task.extra] for task in waiting)
 found["airflows_own"] = airflows_own
 print(json.dumps(found))
 """
@@ -136,4 +138,8 @@ def test_a_task_is_queued_again_if_its_queue_has_been_empty(tmp_path: Path, brok
     }
     assert found["revoked"] == ["asleep", "lost"]
     assert (found["times"], found["events"]) == (3, 3), "then Airflow's own timeout applies"
+    assert [row[:2] for row in found["waiting"]] == [[name, 1] for name in ("asleep", "full", "lost", "unknown")], (
+        "once"
+    )
+    assert "it is in the queue full. `openmwaa status` and the scaler's page show" in found["waiting"][1][2]
     assert found["airflows_own"] == [["asleep"], *[[]] * 17], "Airflow would count it, and fail it at the third time"

@@ -170,7 +170,7 @@ def test_a_profile_that_does_not_exist_is_named(file: Path, monkeypatch: pytest.
 def test_an_emulator_without_answer_is_reported_with_the_status_command(file: Path) -> None:
     connection = Connection(Environment.model_validate(LEAST), file, HERE)
     with (
-        pytest.raises(UnreachableError, match="openmwaa local status"),
+        pytest.raises(UnreachableError, match="openmwaa status"),
         aws_errors(connection, "ssm:GetParameters", "it"),
     ):
         raise botocore_errors.EndpointConnectionError(endpoint_url=HERE["aws"])

@@ -1,20 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scaler's HTTP API, as the page and programs use it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
-from openmwaa.local.lost_messages import tasks_without_message
-from scaler.core.model import BrokerCount, Known
-from scaler.core.state import FleetState, MissingMessages
-from scaler.reporting.decision_line import decision_line
-from tests.support.scaler_builders import observe
 from tests.support.scaler_page import LINKS, FakeScaler, decide_for_hours, fake_scaler, line, served
-from tests.support.scaler_reports import report
 
 
 class Site:
@@ -60,20 +53,6 @@ async def test_fleets_in_full_in_brief_and_one_only(site: Site) -> None:
     brief = (await site.get("v1/fleets?brief"))["fleets"][0]
     assert brief["desired"] == 7
     assert {"explanation", "services", "summary", "drain", "today"}.isdisjoint(brief)
-
-
-async def test_the_status_of_a_local_environment_reads_tasks_without_a_message() -> None:
-    missing = MissingMessages(35, since=-200.0)
-    observation = observe(["idle"], queued=35, broker=Known(BrokerCount(0, 0), 0.0))
-    scaler = fake_scaler()
-    scaler.decide(decision_line(report(observation, state=FleetState(missing_messages=missing)), "analytics"))
-    scaler.decide(line("spare", queued=0, running=0))
-    async with served(scaler):
-        found = await asyncio.to_thread(tasks_without_message, scaler.url.rstrip("/"))
-        scaler.decide(line("default", queued=0, running=0))
-        unknown = await asyncio.to_thread(tasks_without_message, scaler.url.rstrip("/"))
-    assert (found, unknown) == ({"default": 35}, None)
-    assert await asyncio.to_thread(tasks_without_message, scaler.url.rstrip("/")) is None, "the scaler has ended"
 
 
 async def test_decisions_by_fleet_time_and_limit(site: Site) -> None:

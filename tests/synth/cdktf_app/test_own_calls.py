@@ -30,6 +30,8 @@ BUCKET = f"arn:aws:s3:::openmwaa-example-us-east-1-{ACCOUNT}"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{KEY_ID}"
 LOG_STREAM = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:airflow-example-Task:log-stream:one"
 OVERRIDE = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/openmwaa/example/scaler/default"
+CONNECTION = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:airflow/connections/one-AbCdEf"
+VARIABLE = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/airflow/variables/one"
 BROKER_USER = f"arn:aws:elasticache:us-east-1:{ACCOUNT}:user:openmwaa-example-celery"
 
 
@@ -113,6 +115,16 @@ BY_LIBRARIES = [
     *(("worker", Request(f"logs:{name}", LOG_STREAM)) for name in ("CreateLogStream", "PutLogEvents")),
     *(("triggerer", Request(f"logs:{name}", LOG_STREAM)) for name in ("CreateLogStream", "PutLogEvents")),
     ("web_server", Request("logs:GetLogEvents", LOG_STREAM)),
+    *(
+        (role, request)
+        for role in ("worker", "dag_processor", "triggerer")
+        for request in (
+            Request("secretsmanager:GetSecretValue", CONNECTION),
+            Request("ssm:GetParameter", VARIABLE),
+            Request("kms:Decrypt", KEY, via("secretsmanager")),
+            Request("kms:Decrypt", KEY, via("ssm")),
+        )
+    ),
     ("worker", Request("kms:Decrypt", KEY, via("sqs"))),
     ("worker", Request("kms:GenerateDataKey", KEY, via("sqs"))),
     ("worker", Request("kms:Decrypt", KEY, via("s3"))),

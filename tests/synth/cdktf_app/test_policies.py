@@ -11,7 +11,7 @@ from cdktf_app.base.policies import REASONS, Statement
 from openmwaa.config.aws_limits import MAX_ROLE_POLICY, POLICY_ROOM, policy_sizes
 from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
-from tests.support.iam import ResolvedStack, characters, statements_of
+from tests.support.iam import ACCOUNT, ResolvedStack, characters, statements_of
 from tests.support.stack import Json, Stack
 from tests.synth.cdktf_app.conftest import stack_of
 
@@ -266,8 +266,8 @@ def test_control_plane_roles_allow_only_the_calls_of_their_code(quickstart: Stac
     }
     assert services == {
         "scheduler": {"kms", "sqs"},
-        "dag_processor": {"kms", "s3"},
-        "triggerer": {"kms", "logs", "s3"},
+        "dag_processor": {"kms", "s3", "secretsmanager", "ssm"},
+        "triggerer": {"kms", "logs", "s3", "secretsmanager", "ssm"},
         "execution_api": set(),
         "web_server": {"logs"},
     }
@@ -275,10 +275,34 @@ def test_control_plane_roles_allow_only_the_calls_of_their_code(quickstart: Stac
 
 def test_no_role_of_the_environment_can_write_overrides(quickstart: Stack) -> None:
     for name, policy in quickstart.policies.items():
-        # The scaler also writes its record of sleep, which is no override.
-        others = [entry for entry in policy["Statement"] if entry["Sid"] != "RecordSleep"]
+        # The scaler also writes its record of sleep, and DAG code reads connections: neither is an override.
+        no_overrides = ("RecordSleep", "ReadConnectionsAndVariables")
+        others = [entry for entry in policy["Statement"] if entry["Sid"] not in no_overrides]
         granted = {action for action in _actions(others) if action.startswith("ssm:")}
         assert granted == ({"ssm:GetParameters"} if name == "roles_scaler_policy" else set()), name
+
+
+PREFIXES = ("airflow/connections", "airflow/variables")
+OPTIONS = {"secrets.backend": "x.Y", "secrets.backend_kwargs": '{"connections_prefix": "/team/c/"}'}
+
+
+@pytest.mark.parametrize(
+    ("options", "prefixes"), [({}, PREFIXES), (OPTIONS, ("team/c", PREFIXES[1]))], ids=["MWAA's", "of the file"]
+)
+def test_dag_code_reads_connections_and_variables_below_their_prefixes_only(
+    options: dict[str, str], prefixes: tuple[str, ...]
+) -> None:
+    stack = ResolvedStack(stack_of(airflow_configuration_options=options))
+    of_region = f"us-east-1:{ACCOUNT}"
+    for role in ("worker", "dag_processor", "triggerer"):
+        (statement,) = [
+            row for row in stack.policy(f"roles_{role}") if "secretsmanager:GetSecretValue" in _actions([row])
+        ]
+        assert statement["Resource"] == [
+            *(f"arn:aws:secretsmanager:{of_region}:secret:{prefix}/*" for prefix in prefixes),
+            *(f"arn:aws:ssm:{of_region}:parameter/{prefix}/*" for prefix in prefixes),
+        ]
+        assert statement["Action"] == ["secretsmanager:GetSecretValue", "ssm:GetParameter"]
 
 
 def test_only_the_scaler_writes_its_record_of_sleep(quickstart: Stack) -> None:

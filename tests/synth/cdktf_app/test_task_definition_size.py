@@ -78,9 +78,9 @@ def test_the_scalers_settings_are_not_larger_than_counted() -> None:
 
 @pytest.mark.parametrize(("form", "task", "number"), [("SEPARATE", "scheduler", 11), ("COMPACT", "control-plane", 2)])
 def test_options_that_are_accepted_fit_into_the_schedulers_task(form: str, task: str, number: int) -> None:
-    options = {f"smtp.a{index}": 'x<&>"' * 100 for index in range(number)}
+    options = {f"mine.a{index}": 'x<&>"' * 100 for index in range(number)}
     stack = stack_of(control_plane=form, airflow_configuration_options=options)
     assert characters(stack, task) < MAX_TASK_DEFINITION
-    more = {f"smtp.a{index}": 'x<&>"' * 100 for index in range(number + 1)}
+    more = {f"mine.a{index}": 'x<&>"' * 100 for index in range(number + 1)}
     with pytest.raises(ValueError, match=f"the {task}'s task definition"):
         stack_of(control_plane=form, airflow_configuration_options=more)

@@ -74,7 +74,7 @@ SIZE = {"cpu": 2048, "memory": 8192}
             "no task of a SEPARATE control plane; use the sizes of its components",
         ),
         (
-            {"airflow_configuration_options": {f"smtp.a{number}": "x" * 1000 for number in range(8)}},
+            {"airflow_configuration_options": {f"mine.a{number}": "x" * 1000 for number in range(8)}},
             "airflow_configuration_options",
             "control-plane's task definition, and at most .* fit; or write `control_plane: SEPARATE`",
         ),
@@ -88,7 +88,7 @@ def test_fields_without_effect_are_refused_with_the_reason(fields: dict[str, Any
 
 
 def test_the_same_options_are_accepted_by_a_separate_control_plane() -> None:
-    options = {f"smtp.a{number}": "x" * 1000 for number in range(8)}
+    options = {f"mine.a{number}": "x" * 1000 for number in range(8)}
     environment_of(airflow_configuration_options=options, control_plane="SEPARATE")
 
 

@@ -378,7 +378,7 @@ WRONG = {
     ),
     "options that do not fit into a task definition": (
         "name: a\nweb_access: {allow_http: true}\ncontrol_plane: SEPARATE\nairflow_configuration_options:\n"
-        + "".join(f"  smtp.a{number}: {'x' * 1000}\n" for number in range(25)),
+        + "".join(f"  mine.a{number}: {'x' * 1000}\n" for number in range(25)),
         4,
         "airflow_configuration_options",
         "the options and all queues take 52434 bytes in the scheduler's task definition, and at most 49152 fit",
@@ -477,7 +477,7 @@ def test_the_schema_refuses_what_a_single_field_refuses(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "airflow_configuration_options: {core.parallelism: 64, core.load_examples: true, core.x: 0.5, core.y: a}",
+        "airflow_configuration_options: {core.parallelism: 64, core.load_examples: true, my_team.x: 0.5, my_team.y: a}",
         "tags: {Équipe: Été 1, 'a b': '', Name: x}",
         "metadata_database: {instances: 2}",
         "broker: {kind: ELASTICACHE}",
@@ -553,7 +553,7 @@ _TEXTS = st.text(st.sampled_from("aZ09-_./: \n\té🚀\x7f"), max_size=12)
         optional={
             "name": _TEXTS,
             "airflow_configuration_options": st.dictionaries(
-                _TEXTS | st.just("smtp.x"), _TEXTS | st.booleans() | st.integers(0, 9) | st.none()
+                _TEXTS | st.just("my_team.x"), _TEXTS | st.booleans() | st.integers(0, 9) | st.none()
             ),
             "tags": st.dictionaries(_TEXTS, _TEXTS | st.integers(0, 9)),
             "fleets": st.dictionaries(

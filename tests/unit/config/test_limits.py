@@ -50,8 +50,8 @@ STEPS: dict[str, tuple[Change, str, str]] = {
     "a longer path": (lambda data: data["identity"].update(path="/" + "p" * 511 + "/"), "identity.path", "512"),
     "a longer folder": (lambda data: data.update(dag_s3_path="d" * 1025), "dag_s3_path", "1024"),
     "a line feed": (
-        lambda data: data["airflow_configuration_options"].update({"smtp.smtp_user": "a\nb"}),
-        "airflow_configuration_options.smtp.smtp_user",
+        lambda data: data["airflow_configuration_options"].update({"my_team.user": "a\nb"}),
+        "airflow_configuration_options.my_team.user",
         "mwaa ConfigValue",
     ),
 }

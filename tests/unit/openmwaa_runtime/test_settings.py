@@ -24,6 +24,7 @@ from openmwaa_runtime.settings.defaults import (
 
 AIRFLOW = sorted(AIRFLOW_COMPONENTS)
 ADDRESS = "127.40.1.7"
+SECRETS_BACKEND = "openmwaa_runtime.secrets_backend.SecretsManagerAndParameterStore"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,10 @@ ADDRESS = "127.40.1.7"
             "cloudwatch://arn:aws:logs:eu-west-1:123456789012:log-group:airflow-demo-Task",
         ),
         ("worker", "AIRFLOW_CONN_AWS_DEFAULT", "aws://"),
+        *(
+            (component, "AIRFLOW__WORKERS__SECRETS_BACKEND", SECRETS_BACKEND)
+            for component in ("worker", "triggerer", "dag-processor")
+        ),
         ("dag-processor", "AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET", "stdout"),
         (
             "dag-processor",
@@ -79,6 +84,10 @@ def test_a_component_gets(container: dict[str, str], component: str, variable: s
         ("scheduler", "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS"),
         ("web-server", "AIRFLOW__CELERY__RESULT_BACKEND"),
         ("scheduler", "AIRFLOW__OPERATORS__DEFAULT_QUEUE"),
+        *(
+            (component, "AIRFLOW__WORKERS__SECRETS_BACKEND")
+            for component in ("scheduler", "execution-api", "web-server")
+        ),
     ],
 )
 def test_a_component_does_not_get(container: dict[str, str], component: str, variable: str) -> None:
@@ -176,6 +185,12 @@ def test_a_variable_that_is_set_is_not_set_again(container: dict[str, str], comp
 def test_a_default_does_not_override_a_value_from_a_command_or_secret(container: dict[str, str], suffix: str) -> None:
     container[f"AIRFLOW__CORE__FERNET_KEY{suffix}"] = "the user's way"
     assert "AIRFLOW__CORE__FERNET_KEY" not in airflow_environment("scheduler", container, ADDRESS)
+
+
+@pytest.mark.parametrize("suffix", ["", "_CMD", "_SECRET"])
+def test_a_secrets_backend_of_the_user_replaces_the_default(container: dict[str, str], suffix: str) -> None:
+    environ = {**container, f"AIRFLOW__SECRETS__BACKEND{suffix}": ""}
+    assert "AIRFLOW__WORKERS__SECRETS_BACKEND" not in airflow_environment("worker", environ, ADDRESS)
 
 
 def test_the_dag_processors_log_folder_is_below_the_configured_one(container: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ _SCHEDULER = frozenset({"scheduler"})
 _CELERY = frozenset({"scheduler", "worker"})
 _PROCESSOR = frozenset({"dag-processor"})
 _SERVERS = frozenset({"execution-api", "web-server"})
+_DAG_CODE = frozenset({"worker", "triggerer", "dag-processor"})
 
 OUTAGE_S = 600
 """Tasks must survive an outage of the execution API of this length."""
@@ -28,6 +29,13 @@ def heartbeat_interval(total_slots: int) -> int:
 
 def _parallelism(env: ContainerEnv) -> str:
     return str(max(10_000, 2 * env.total_slots))
+
+
+def _secrets_backend(env: ContainerEnv) -> str | None:
+    # `workers.…` comes before `secrets.backend` in the processes that run DAG code.
+    if any(f"AIRFLOW__SECRETS__BACKEND{suffix}" in env.environ for suffix in ("", "_CMD", "_SECRET")):
+        return None
+    return "openmwaa_runtime.secrets_backend.SecretsManagerAndParameterStore"
 
 
 DEFAULTS: tuple[AirflowSetting, ...] = (
@@ -192,6 +200,14 @@ DEFAULTS: tuple[AirflowSetting, ...] = (
         "stdout",
         "To the log group `airflow-NAME-DAGProcessing`. Files on the container's disk are lost with the container.",
         _PROCESSOR,
+    ),
+    AirflowSetting(
+        "workers.secrets_backend",
+        _secrets_backend,
+        "Secrets Manager, then the Parameter Store; not with a `secrets.backend` of yours",
+        "Connections in `airflow/connections/ID` and variables in `airflow/variables/KEY`, the prefixes of MWAA's "
+        "documentation. Only where DAG code runs: other components need none. An empty value switches it off.",
+        _DAG_CODE,
     ),
     # --- memory and logs
     fixed(
