@@ -14,8 +14,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from openmwaa.config import control_plane, regions
 from openmwaa.config.airflow_options import check_options
-from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, DEFAULT_VERSION
 from openmwaa.config.airflow_schema import check_known
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, DEFAULT_VERSION
 from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_policies, check_tags, check_task_definitions
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.control_plane import ControlPlane

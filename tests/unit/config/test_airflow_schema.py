@@ -2,13 +2,12 @@
 """Options are checked against the version's own schema; options of the user's own sections stay possible."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from openmwaa.config.airflow_options import OWNED_OPTIONS
 from openmwaa.config.airflow_schema import AirflowSchema, check_known
-from openmwaa.config.environment import AirflowVersion
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS
 from openmwaa.config.environment_file import loads
 from openmwaa.errors import EnvironmentFileError
 from openmwaa_runtime.settings.connections import CONNECTIONS
@@ -79,7 +78,7 @@ def test_every_boolean_of_airflow_is_accepted(value: str) -> None:
     check_known({"core.load_examples": value}, VERSION)
 
 
-@pytest.mark.parametrize("version", get_args(AirflowVersion))
+@pytest.mark.parametrize("version", AIRFLOW_VERSIONS)
 def test_every_version_has_the_options_that_openmwaa_sets(version: str) -> None:
     schema = AirflowSchema.of(version)
     names = {setting.name for setting in (*CONNECTIONS, *DEFAULTS)} | {row.option for row in OWNED_OPTIONS}
