@@ -11,7 +11,22 @@ from typing import Annotated
 
 import typer
 
-from openmwaa.cli import cost, demo, deploy, explain, local, plan, rollout, scale, schema, sleep, synth, validate, wait
+from openmwaa.cli import (
+    cost,
+    demo,
+    deploy,
+    explain,
+    local,
+    plan,
+    requirements,
+    rollout,
+    scale,
+    schema,
+    sleep,
+    synth,
+    validate,
+    wait,
+)
 from openmwaa.cli.output import error_console
 from openmwaa.errors import OpenmwaaError
 
@@ -50,6 +65,7 @@ app.command()(sleep.wake)
 app.command()(rollout.rollout)
 app.command()(wait.wait)
 local.app.command()(demo.demo)
+app.add_typer(requirements.app, name="requirements")
 app.add_typer(local.app, name="local")
 
 

@@ -305,6 +305,11 @@ class Environment(StrictModel):
         )
 
     @property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """The architectures of all tasks of Airflow; the image must have each."""
+        return tuple(sorted({self.architecture, *(fleet.architecture for fleet in self.fleets.values())}))
+
+    @property
     def aws_services(self) -> frozenset[str]:
         """The AWS services that the environment uses, by their names in `regions.SERVICES`."""
         optional = {

@@ -147,8 +147,7 @@ def _images(run: StepRunner, options: DeployOptions, images: Mapping[str, str]) 
 
 
 def _platform(environment: Environment, kind: str) -> str:
-    fleets = environment.fleets.values() if kind == "airflow" else ()
-    architectures = {environment.architecture, *(fleet.architecture for fleet in fleets)}
+    architectures = {environment.architecture} if kind == "scaler" else {*environment.architectures}
     if len(architectures) > 1:
         raise DeployError(
             "The file has fleets of both architectures, and a build makes an image for one. Build the image for both, "

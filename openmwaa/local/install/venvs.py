@@ -22,6 +22,7 @@ from openmwaa.local.child_environment import command_marks
 from openmwaa.local.errors import InstallError
 from openmwaa.progress import Progress, reported
 from openmwaa.subprocesses import Program, run
+from openmwaa_runtime.artefacts.resolver import uv_environment
 
 COMPLETE = ".complete"
 BUILD_WITHIN_S = 1800.0
@@ -135,10 +136,7 @@ def _build(venv: Venv, *, progress: Progress, environment_id: str, cancelled: th
 
 def _commands(venv: Venv) -> tuple[tuple[str, ...], ...]:
     """The commands that build it: uv takes 10 s where pip takes 100 s."""
-    beside = Path(sys.executable).parent / "uv"
-    uv = str(beside) if beside.exists() else shutil.which("uv")
-    if uv is None:
-        raise InstallError("uv is missing from this installation: install openmwaa with its extra `local`")
+    uv = uv_program()
     return (
         (uv, "venv", "--quiet", "--no-project", "--python", str(venv.python), str(venv.folder)),
         (
@@ -148,17 +146,25 @@ def _commands(venv: Venv) -> tuple[tuple[str, ...], ...]:
     )
 
 
+def uv_program() -> str:
+    """The path of uv.
+
+    Raises:
+        InstallError: it is missing.
+    """
+    beside = Path(sys.executable).parent / "uv"
+    uv = str(beside) if beside.exists() else shutil.which("uv")
+    if uv is None:
+        raise InstallError("uv is missing from this installation: install openmwaa with its extra `local`")
+    return uv
+
+
 def _run(command: tuple[str, ...], environment_id: str) -> str | None:
     """Run a command; return None on success, else the end of its output."""
-    # uv treats the packages of a PYTHONPATH as installed.
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment = uv_environment(os.environ)
     if environment_id:
         environment |= command_marks(environment_id)
     environment.setdefault("UV_HTTP_TIMEOUT", "60")
-    if index := environment.get("PIP_INDEX_URL"):
-        environment.setdefault("UV_DEFAULT_INDEX", index)
-    if bundle := environment.get("PIP_CERT"):
-        environment.setdefault("SSL_CERT_FILE", bundle)
     lines: list[str] = []
     try:
         code = run(Program(command, Path.cwd(), environment), on_line=lines.append, within_s=BUILD_WITHIN_S)

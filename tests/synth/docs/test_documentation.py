@@ -26,6 +26,7 @@ RUN_ELSEWHERE = {
     r"openmwaa rollout\b.*": "tests/unit/operate/test_rollouts.py: every one of the page",
     r"openmwaa plan\b.*": "tests/emulated/plan/test_command.py",
     r"openmwaa (deploy|destroy)\b.*": "tools/verify/test_deploy.py; tests/unit/deploy: every one of the pages",
+    r"openmwaa requirements check\b.*": "tests/emulated/deploy/test_requirements_check.py",
     r"openmwaa wait\b.*": "tests/unit/operate/test_waiting.py: every one of the pages",
     r"openmwaa synth .* --module .*": "tests/synth/cdktf_app/test_module.py",
     r"openmwaa local celery .*|python send\.py": "tests/emulated/test_plain_celery_page.py",
