@@ -42,6 +42,8 @@ _SLEEP_RDS: Final = When(
 _SLEEP_ALARMS: Final = When(
     "`sleep` and alarms", lambda environment: environment.sleep is not None and environment.monitoring.alarms
 )
+_ARTEFACTS: Final = When("artefacts", lambda environment: bool(environment.artefacts))
+_STARTUP_SCRIPT: Final = When("`startup_script_s3_path`", lambda environment: "startup_script" in environment.artefacts)
 _EXEC: Final = When("`enable_execute_command`", lambda environment: environment.enable_execute_command)
 _WITH_AGENT: Final = When(
     f"in {', '.join(sorted(ECS_WITH_AGENT))}", lambda environment: environment.region in ECS_WITH_AGENT
@@ -98,6 +100,18 @@ AWS_CALLS: Final = (
     AwsCall("scaler", "ssm", ("ssm",), "Reads and writes the record of sleep", _SLEEP),
     AwsCall("scaler", "rds", ("rds",), "Stops and starts the database", _SLEEP_RDS),
     AwsCall("scaler", "cloudwatch", ("monitoring",), "Disables notifications of alarms during sleep", _SLEEP_ALARMS),
+    *(
+        call
+        for component in ("scheduler", "execution-api", "web-server")
+        for call in (
+            AwsCall(component, "s3", (S3,), "Reads requirements, plugins and startup script", _ARTEFACTS),
+            AwsCall(component, "kms", _NO_PACKET, "Decrypts them: S3 calls KMS for the role", _ARTEFACTS),
+        )
+    ),
+    *(
+        AwsCall(component, "logs", ("logs",), "Writes the log of the startup script", _STARTUP_SCRIPT)
+        for component in ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server", "worker")
+    ),
     *(
         AwsCall(component, "ssmmessages", ("ssmmessages",), "Opens ECS Exec sessions", _EXEC)
         for component in ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server")

@@ -39,12 +39,10 @@ IMAGES = [
         "airflow",
         "images/airflow/requirements/airflow-3.3.2.txt",
         ("openmwaa_runtime", "worker_agent"),
-        # Airflow loads the second and third by the names in its settings; `celery_config` loads the fourth by name.
+        # Airflow loads the second and third by the names in its settings; `celery_config` loads the last one by name.
         (
             *("openmwaa_runtime.__main__", "openmwaa_runtime.celery_config", "openmwaa_runtime.dag_bundle"),
             "worker_agent",
-            # The command line imports these.
-            *("openmwaa_runtime.artefacts.resolver", "openmwaa_runtime.artefacts.plugins"),
         ),
     ),
 ]
