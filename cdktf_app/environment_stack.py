@@ -39,6 +39,7 @@ from cdktf_app.retained_resources import retained_resources
 from cdktf_app.security.kms_key import Keys
 from cdktf_app.security.roles import Roles
 from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
+from cdktf_app.storage.artefacts import Artefacts
 from cdktf_app.storage.dag_bucket import DagBucket
 from cdktf_app.storage.state_backend import add_state_backend
 from cdktf_app.storage.task_log_bucket import TaskLogBucket
@@ -125,8 +126,9 @@ class EnvironmentStack(TerraformStack):
 
     def _add_services(self) -> None:
         """Add the services: Airflow's control plane, the worker fleets, the scaler."""
+        artefacts = Artefacts(self, "artefacts", self._context, self._storage)
         task_policies = TaskPolicies(
-            self._context, self._storage, self._broker, self._logs, self._cluster, self._task_logs
+            self._context, self._storage, artefacts, self._broker, self._logs, self._cluster, self._task_logs
         )
         containers = AirflowContainers(
             context=self._context,
@@ -136,6 +138,7 @@ class EnvironmentStack(TerraformStack):
             broker=self._broker,
             access=self._access,
             bucket_name=self._storage.bucket_name,
+            artefacts=artefacts,
             dag_sync_interval_s=overridable_local(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
             logs=self._logs,
             task_log_bucket=None if self._task_logs is None else self._task_logs.bucket_name,

@@ -27,6 +27,7 @@ from cdktf_app.compute.container_definition import (
 from cdktf_app.compute.images import Image
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
+from cdktf_app.storage.artefacts import Artefacts
 from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment, option_variable
 from openmwaa.config.fleet import ResolvedFleet
@@ -138,6 +139,7 @@ class AirflowContainers:
     broker: CeleryBroker
     access: WebEntrypoints
     bucket_name: str
+    artefacts: Artefacts
     dag_sync_interval_s: str
     logs: LogGroups
     task_log_bucket: str | None
@@ -152,6 +154,25 @@ class AirflowContainers:
         secrets = {**container.secrets, _MASTER: self.database.master_secret_arn}
         keys = (self.database.master_key_arn,)
         return replace(container, secrets=secrets, secret_keys=keys, essential=False)
+
+    def prepare_artefacts(self) -> ContainerSpec:
+        """Return the container that installs the requirements into the bucket; the components wait for its result."""
+        database = self.prepare_database()
+        variables = {
+            **self._connection_variables(),
+            "OPENMWAA_ARCHITECTURES": self.artefacts.architectures,
+        }
+        return replace(
+            database,
+            name="prepare-artefacts",
+            command=("prepare-artefacts",),
+            environment={**self._base_variables(), **variables, **self.artefacts.variables},
+            more_environment=None,
+            secrets={_MASTER: self.database.master_secret_arn},
+            mounts=tuple(Mount(f"artefacts-{word}", path, read_only=False) for word, path in _WRITABLE.items()),
+            depends_on={database.name: "SUCCESS"},
+            log_stream="requirements_install",
+        )
 
     def prepare_broker(self) -> ContainerSpec:
         """Return the init container that sets passwords and permissions of the broker's users."""
@@ -177,6 +198,8 @@ class AirflowContainers:
             replace(self._component(name), depends_on={**prepared, **(serving if name in _READS_DAGS else {})})
             for name in components
         ]
+        if preparation and self.artefacts.built_arn:
+            preparation.append(self.prepare_artefacts())
         return [*preparation, *self._with_dags(*containers)]
 
     def _preparation(self) -> list[ContainerSpec]:
@@ -210,6 +233,7 @@ class AirflowContainers:
             # A new password must create a new revision: ECS reads secrets only when a container starts.
             "OPENMWAA_DATABASE_PASSWORDS": str(self._environment.rotation.database_passwords),
             **self._slot_variables(component),
+            **self._artefact_variables(component),
             # Variable of uvicorn: trust the X-Forwarded headers of the load balancers, which terminate TLS. No other
             # client can reach the port.
             **({"FORWARDED_ALLOW_IPS": self.access.proxies} if component == "web-server" else {}),
@@ -299,6 +323,11 @@ class AirflowContainers:
             # new `max` of one fleet would create a new revision of all fleets.
             slots = min_expr(_SLOT_CAP, ceiling_step(slots, _SLOT_STEP))
         return {"OPENMWAA_TOTAL_SLOTS": str(slots)}
+
+    def _artefact_variables(self, component: str) -> dict[str, str]:
+        if component == "prepare-database" or not self.artefacts.variables:
+            return {}
+        return {**self.artefacts.variables, "OPENMWAA_LOG_GROUP": self.logs.group(_LOG_MODULES[component]).name}
 
     def _option_variables(self) -> dict[str, str]:
         """Return the user's Airflow options, which override all defaults."""

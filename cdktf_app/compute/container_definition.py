@@ -63,6 +63,8 @@ class ContainerSpec:
     mounts: tuple[Mount, ...] = ()
     stop_timeout_s: int = STOP_TIMEOUT_S
     labels: Mapping[str, str] = field(default_factory=dict)
+    log_stream: str | None = None
+    """The start of the name of its log stream; left out, its name."""
     user: str = AIRFLOW_USER
     """Set here too, so that a custom image whose last USER is root does not run as root."""
     readonly: bool = True
@@ -128,7 +130,7 @@ class ContainerSpec:
             "options": {
                 "awslogs-group": self.log_group.name,
                 "awslogs-region": self.region,
-                "awslogs-stream-prefix": self.name,
+                "awslogs-stream-prefix": self.log_stream or self.name,
                 # An outage of CloudWatch Logs must not block the component.
                 "mode": "non-blocking",
                 "max-buffer-size": "4m",

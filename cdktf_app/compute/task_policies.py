@@ -11,6 +11,7 @@ from cdktf_app.base.stack_context import StackContext
 from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.cluster import FargateCluster
 from cdktf_app.database.base import MetadataDatabase
+from cdktf_app.storage.artefacts import Artefacts
 from cdktf_app.storage.dag_bucket import DagBucket
 from cdktf_app.storage.task_log_bucket import TaskLogBucket
 from openmwaa.config.secret_prefixes import secret_prefixes
@@ -39,6 +40,7 @@ class TaskPolicies:
 
     context: StackContext
     storage: DagBucket
+    artefacts: Artefacts
     broker: CeleryBroker
     logs: LogGroups
     cluster: FargateCluster
@@ -47,12 +49,19 @@ class TaskPolicies:
 
     def control_plane(self) -> Mapping[str, Sequence[Statement]]:
         """Return the statements of each control plane component."""
+        read, scripts = self._read_artefacts(), self._write_script_logs
+        broker = self._send_messages() if self._queues else self._prepare_broker()
         return {
-            "scheduler": self._send_messages() if self._queues else self._prepare_broker(),
-            "dag-processor": [*self._read_dags(), *self._read_secrets()],
-            "triggerer": [*self._read_dags(), *self._read_secrets(), *self._write_task_logs()],
-            "execution-api": [],
-            "web-server": self._read_task_logs(),
+            "scheduler": [*broker, *read, *self._write_artefacts(), *scripts("scheduler")],
+            "dag-processor": [*self._read_dags(), *self._read_secrets(), *scripts("dag_processing")],
+            "triggerer": [
+                *self._read_dags(),
+                *self._read_secrets(),
+                *self._write_task_logs(),
+                *scripts("scheduler"),
+            ],
+            "execution-api": [*read, *scripts("webserver")],
+            "web-server": [*self._read_task_logs(), *read, *scripts("webserver")],
         }
 
     def worker(self) -> list[Statement]:
@@ -76,6 +85,7 @@ class TaskPolicies:
             *self._read_secrets(),
             # The ECS agent endpoint uses the task role, and task ids are not known in advance.
             Statement("ProtectOwnTask", protect, (self.cluster.every_task,)),
+            *self._write_script_logs("worker"),
         ]
 
     def scaler(self, services: Sequence[str], overrides_prefix: str) -> list[Statement]:
@@ -186,6 +196,32 @@ class TaskPolicies:
         ]
         actions = ("secretsmanager:GetSecretValue", "ssm:GetParameter")
         return [Statement("ReadConnectionsAndVariables", actions, tuple(names))] if names else []
+
+    def _read_artefacts(self) -> list[Statement]:
+        """Return the statements of components that do not read the whole bucket."""
+        if not self.artefacts.arns:
+            return []
+        objects = (*self.artefacts.arns, *([self.artefacts.built_arn] if self.artefacts.built_arn else []))
+        return [
+            Statement("ReadArtefacts", ("s3:GetObject", "s3:GetObjectVersion"), objects),
+            self._key_of("KeyOfArtefacts", ("Decrypt",), "s3"),
+        ]
+
+    def _write_artefacts(self) -> list[Statement]:
+        if not self.artefacts.built_arn:
+            return []
+        return [
+            Statement("WriteRequirements", ("s3:PutObject",), (self.artefacts.built_arn,)),
+            self._key_of("KeyOfRequirements", ("GenerateDataKey",), "s3"),
+        ]
+
+    def _write_script_logs(self, module: str) -> list[Statement]:
+        """Return the permission for streams of the startup script alone: ECS writes the other ones."""
+        if "startup_script" not in self.context.environment.artefacts:
+            return []
+        streams = (f"{self.logs.group(module).arn}:log-stream:startup_script_execution/*",)
+        sid = f"WriteScriptLogs{module.title().replace('_', '')}"
+        return [Statement(sid, ("logs:CreateLogStream", "logs:PutLogEvents"), streams)]
 
     def _read_source_bucket(self) -> list[Statement]:
         bucket = self.storage.bucket_arn

@@ -49,6 +49,8 @@ _CLOUDWATCH_LOGS: Final = When(
 _S3_LOGS: Final = When(
     "task logs in S3", lambda environment: environment.logging_configuration.task_logs.destination == "S3"
 )
+_ARTEFACTS: Final = When("artefacts", lambda environment: bool(environment.artefacts))
+_STARTUP_SCRIPT: Final = When("`startup_script_s3_path`", lambda environment: "startup_script" in environment.artefacts)
 _EXEC: Final = When("`enable_execute_command`", lambda environment: environment.enable_execute_command)
 _WITH_AGENT: Final = When(
     f"in {', '.join(sorted(ECS_WITH_AGENT))}", lambda environment: environment.region in ECS_WITH_AGENT
@@ -112,6 +114,18 @@ AWS_CALLS: Final = (
     AwsCall("scaler", "ssm", ("ssm",), "Reads and writes the record of sleep", _SLEEP),
     AwsCall("scaler", "rds", ("rds",), "Stops and starts the database", _SLEEP_RDS),
     AwsCall("scaler", "cloudwatch", ("monitoring",), "Disables notifications of alarms during sleep", _SLEEP_ALARMS),
+    *(
+        call
+        for component in ("scheduler", "execution-api", "web-server")
+        for call in (
+            AwsCall(component, "s3", (S3,), "Reads requirements, plugins and startup script", _ARTEFACTS),
+            AwsCall(component, "kms", _NO_PACKET, "Decrypts them: S3 calls KMS for the role", _ARTEFACTS),
+        )
+    ),
+    *(
+        AwsCall(component, "logs", ("logs",), "Writes the log of the startup script", _STARTUP_SCRIPT)
+        for component in ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server", "worker")
+    ),
     *(
         AwsCall(component, "ssmmessages", ("ssmmessages",), "Opens ECS Exec sessions", _EXEC)
         for component in ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server")

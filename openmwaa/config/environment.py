@@ -16,6 +16,7 @@ from openmwaa.config import control_plane, regions
 from openmwaa.config.airflow_options import check_options
 from openmwaa.config.airflow_schema import check_known
 from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, DEFAULT_VERSION
+from openmwaa.config.artefacts import OWN_FOLDER, ArtefactFields
 from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_policies, check_tags, check_task_definitions
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.control_plane import ControlPlane
@@ -99,7 +100,7 @@ class TerraformState(StrictModel):
     """The KMS key of the state; left out, the bucket's default."""
 
 
-class Environment(StrictModel):
+class Environment(ArtefactFields):
     """One Airflow environment."""
 
     name: EnvironmentName
@@ -224,6 +225,8 @@ class Environment(StrictModel):
                 "raise `max_webservers`",
                 "min_webservers" if "min_webservers" in self.model_fields_set else "max_webservers",
             )
+        if self.requirements_s3_path and self.dag_s3_path.partition("/")[0] == OWN_FOLDER:
+            raise FieldError(f"the folder {OWN_FOLDER} has the installed requirements; use another one", "dag_s3_path")
         if self.execution_role_arn and self.identity.worker_policy_arns:
             raise FieldError(
                 "`identity.worker_policy_arns` apply to the stack's own role; attach them to the role of "
@@ -260,7 +263,12 @@ class Environment(StrictModel):
             has_sqs=isinstance(self.broker, Sqs),
             sleeps=self.sleep is not None,
         )
-        check_task_definitions(self.airflow_configuration_options, self.fleets.values(), self.service_of)
+        check_task_definitions(
+            # The keys of artefacts are variables of the same containers.
+            {**self.airflow_configuration_options, **{kind: path for kind, (path, _) in self.artefacts.items()}},
+            self.fleets.values(),
+            self.service_of,
+        )
         return self
 
     def _check_bounds(self, fleet: ResolvedFleet) -> None:

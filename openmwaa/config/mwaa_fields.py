@@ -4,7 +4,6 @@
 import re
 from typing import Final
 
-_IMAGE: Final = "build it into your image (docs/how-to/build-images.md) and set `images`"
 _RETURNED: Final = "AWS returns it; it is an output of the stack or has no counterpart, so leave it out"
 
 COUNTERPARTS: Final[dict[str, str]] = {
@@ -12,12 +11,6 @@ COUNTERPARTS: Final[dict[str, str]] = {
     "network_configuration": "write `network`, with `vpc_id`, `private_subnet_ids` and `security_group_ids`",
     "subnet_ids": "write `private_subnet_ids`",
     "endpoint_management": "endpoints are in your VPC; write `network.egress: ENDPOINTS_ONLY` to create them",
-    "requirements_s3_path": _IMAGE,
-    "requirements_s3_object_version": _IMAGE,
-    "plugins_s3_path": _IMAGE,
-    "plugins_s3_object_version": _IMAGE,
-    "startup_script_s3_path": _IMAGE,
-    "startup_script_s3_object_version": _IMAGE,
     "weekly_maintenance_window_start": "write `metadata_database.maintenance_window`; tasks on Fargate need none",
     "worker_replacement_strategy": "leave it out: busy workers always end their tasks, as with GRACEFUL",
     "cloud_watch_log_group_arn": "the stack creates the log groups, so leave it out",

@@ -86,6 +86,7 @@ AnyBucket = Annotated[str, text(_ANY_BUCKET, "the name or ARN of a bucket, witho
 ObjectKey = Annotated[
     str, text(r"^[^/\s]\S*$", "an object key without blanks and without a slash first", "s3 Key", 1024)
 ]
+ObjectVersion = Annotated[str, text(r"^[!-~]+$", "the version id of an object", "mwaa S3ObjectVersion", 1024)]
 KmsKey = Annotated[str, _arn("kms", "key/[A-Za-z0-9-]+", "a KMS key (not of an alias)", "kms DescribeKey KeyId")]
 SecretArn = Annotated[str, _arn("secretsmanager", "secret:[A-Za-z0-9/_+=.@!-]+", "a secret", "secretsmanager SecretId")]
 TopicArn = Annotated[str, _arn("sns", "[A-Za-z0-9_-]{1,256}", "an SNS topic, not FIFO", "cloudwatch AlarmActions")]

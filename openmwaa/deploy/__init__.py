@@ -4,6 +4,7 @@
 deployment     the steps of a deploy
 destruction    the steps of a destroy
 steps          the record of each step, and what the steps of both commands use
+artefacts      whether the objects exist, and the requirements fit
 requirements   whether a requirements.txt fits the image
 quotas         what an apply adds to the account's use, beside the account's quotas
 image_context  the files of an image, and the tag that is their hash

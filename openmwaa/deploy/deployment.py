@@ -17,7 +17,7 @@ from typing import Any
 
 from openmwaa.config.environment import Environment
 from openmwaa.config.images import SCALER_VERSION
-from openmwaa.deploy import image_context, pushed_images, quotas
+from openmwaa.deploy import artefacts, image_context, pushed_images, quotas
 from openmwaa.deploy.builders import PLATFORMS, BuilderName, BuildError, find_builder
 from openmwaa.deploy.steps import DeployError, StepRunner, find
 from openmwaa.operate.connection import aws_errors
@@ -57,6 +57,9 @@ def deploy(run: StepRunner, options: DeployOptions, wait: Callable[[], WaitStatu
     with run.step("repositories"):
         if not _repositories(run, options, images, state):
             return None
+    if run.environment.artefacts:
+        with run.step("artefacts") as details:
+            artefacts.check(run, details)
     with run.step("images") as details:
         details["images"] = _images(run, options, images)
         environment = pushed_images.with_tags(run.environment, details["images"])
@@ -102,8 +105,9 @@ def _check_quotas(
 
 
 def _repositories(run: StepRunner, options: DeployOptions, images: Mapping[str, str], state: TerraformPlan) -> bool:
-    """Make the missing repositories of the stack; return False if the user declines."""
-    missing = [address for address in images.values() if not find(state, *address.split("."))]
+    """Make the missing repositories, and the bucket of artefacts; return False if the user declines."""
+    bucket = artefacts.BUCKET if run.environment.artefacts and run.environment.source_bucket is None else ()
+    missing = [address for address in (*images.values(), *bucket) if not find(state, *address.split("."))]
     if not missing or options.plan_only:
         run.note(f"{len(missing)} to be made" if missing else "all exist")
         return True
@@ -111,7 +115,8 @@ def _repositories(run: StepRunner, options: DeployOptions, images: Mapping[str, 
     run.say(render.text(run.environment.name, verdict))
     if verdict.outcome == "refused":
         raise DeployError("The repositories cannot be made without a change that is refused.")
-    question = f"Make {len(missing)} image repositories in {run.environment.region}, and push the images?"
+    what = "image repositories" if not bucket else "resources for images and artefacts"
+    question = f"Make {len(missing)} {what} in {run.environment.region}, and push the images?"
     if not run.confirm(question, None):
         run.report.outcome = "declined"
         return False

@@ -104,7 +104,7 @@ def check(
     pins = pins_of_lock(venvs.lock_file(f"{AIRFLOW_VERSIONS[airflow_version].lock}.txt").read_text(encoding="utf-8"))
     result = CheckResult(airflow_version, len(pins))
     try:
-        file = requirements_file.read(text, airflow_version=airflow_version, folders=folders)
+        file = requirements_file.read(text, airflow_version=airflow_version, folders=folders, environ=os.environ)
         result.notes += file.notes
         for architecture in architectures:
             _Check(file, pins, architecture, result).run()

@@ -23,7 +23,7 @@ import aiohttp
 
 from openmwaa.config import environment_file
 from openmwaa.config.environment import Environment
-from openmwaa.local import health
+from openmwaa.local import artefacts, health
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import COMMAND, child_environment, command_marks, python_path
 from openmwaa.local.daemon import daemon_client, orphans
@@ -195,7 +195,8 @@ class Up:
         override_file = configuration.parent / OVERRIDE_FILE
         change = override(document, addresses=addresses, state_file=self._paths.terraform_state)
         override_file.write_text(json.dumps(change, indent=2) + "\n")
-        result = fingerprint.result_hash(configuration, override_file)
+        found = self._copy_artefacts(addresses)
+        result = fingerprint.result_hash(configuration, override_file, artefacts=found)
         intact = before.result == result and asyncio.run(
             fingerprint.is_intact(addresses.emulator_url, result, region=region)
         )
@@ -204,13 +205,17 @@ class Up:
         else:
             if self._install_error:  # report it now, not after two minutes of Terraform
                 raise self._install_error
-            workers = fingerprint.worker_hashes(document)
+            workers = fingerprint.worker_hashes(document, found)
             self._changed_fleets = {
                 name for name, digest in workers.items() if before.workers.get(name, digest) != digest
             }
             health.refuse_second_rollout(daemon_client.status(self._paths), self._changed_fleets, file=self._file)
             Fingerprint(inputs, workers=before.workers).write(self._paths.applied)
             self._apply(terraform, configuration.parent, addresses)
+            # The first apply has made the bucket, and copied them.
+            found = found or self._copy_artefacts(addresses)
+            result = fingerprint.result_hash(configuration, override_file, artefacts=found)
+            workers = fingerprint.worker_hashes(document, found)
             asyncio.run(fingerprint.mark_intact(addresses.emulator_url, result, region=region))
             Fingerprint(inputs, result, workers).write(self._paths.applied)
         daemon_client.post(self._paths, "refresh_hosts")
@@ -228,6 +233,13 @@ class Up:
         if failed:
             raise LocalError("The Terraform configuration could not be written:\n" + "\n".join(lines[-20:]))
 
+    def _copy_artefacts(self, addresses: AddressBlock) -> Mapping[str, str]:
+        """Copy the artefacts to the bucket; return their hashes, or nothing before the bucket exists."""
+        bucket = artefacts.bucket_of(self._paths.terraform_state)
+        if not self._environment.artefacts or bucket is None:
+            return {}
+        return artefacts.copy(self._environment, self._file, bucket, addresses.emulator_url)
+
     def _apply(self, program: str, folder: Path, addresses: AddressBlock) -> None:
         terraform = LocalTerraform(
             program, folder, environment_id=self._paths.environment_id, endpoints=addresses.endpoint_variables
@@ -235,6 +247,10 @@ class Up:
         self._progress("Running terraform init")
         with reported("terraform init", self._progress):
             terraform.init(progress=self._progress)
+        if self._environment.artefacts and artefacts.bucket_of(self._paths.terraform_state) is None:
+            self._progress("Creating the bucket for the artefacts")
+            terraform.apply(*artefacts.TARGETS, progress=self._progress)
+            self._copy_artefacts(addresses)
         self._progress("Running terraform apply (load balancer and database take about 90 s)")
         began = time.monotonic()
         changed = terraform.apply(progress=self._progress)

@@ -41,6 +41,7 @@ CONTAINER = {
     "OPENMWAA_WEB_URL": "http://web.internal:8080",
     "OPENMWAA_DAG_BUCKET": "bucket",
     "OPENMWAA_DAG_FOLDER": "/opt/openmwaa/dags",
+    "OPENMWAA_ARCHITECTURES": "ARM64",
     "OPENMWAA_BROKER_USER_IDS": json.dumps({"celery": "demo-celery", "scaler": "demo-scaler"}),
     "OPENMWAA_BROKER_PASSWORD": "secret-broker/?@:%",
     "OPENMWAA_SCALER_BROKER_PASSWORD": "secret-scaler-broker",

@@ -51,7 +51,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_emulator(environment: Path, *, services: str = "logs,rds,sqs,ssm,sts") -> Iterator[str]:
+def running_emulator(environment: Path, *, services: str = "logs,rds,s3,sqs,ssm,sts") -> Iterator[str]:
     """Run ministack with some services (all: an empty text), yield its URL, end it."""
     port = free_port()
     settings = {

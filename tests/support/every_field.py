@@ -146,6 +146,7 @@ def _database(kind: str, base: Base) -> dict[str, Row]:
 
 _RESCHEDULED = May(_etl(schedule=[{"cron": "0 7 * * 1-5", "minutes": 90, "min": 4, "timezone": "UTC"}]))
 _CHOICE = NotTried("it chooses among kinds; the change of kind is the row of the other one")
+_OBJECT = NotTried("its object must exist while it is planned; it is a variable of the containers, with its version")
 _EXISTING = NotTried("tasks get it as a variable: there is no database of the stack's to replace")
 _OIDC = NotTried("a part of a listener's action, as `cognito`; its secret is read while it is planned")
 _STATE = NotTried("where Terraform keeps its state is of no resource")
@@ -185,6 +186,11 @@ ROWS: Mapping[str, Row] = {
     "source_bucket_force_destroy": May({"source_bucket_force_destroy": True}),
     "noncurrent_version_expiration_days": May({"noncurrent_version_expiration_days": 7}),
     "dag_s3_path": May({"dag_s3_path": "other"}),
+    **{
+        f"{kind}_s3_{word}": _OBJECT
+        for kind in ("requirements", "plugins", "startup_script")
+        for word in ("path", "object_version")
+    },
     "execution_role_arn": Stays({"execution_role_arn": "arn:aws:iam::123456789012:role/given"}),
     "kms_key": Stays({"kms_key": OTHER_KEY}, "byo"),
     "network.vpc_cidr": Stays({"network": {"vpc_cidr": "10.200.0.0/16"}}),

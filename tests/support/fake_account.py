@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class FakeAccount:
     images: dict[str, str] = field(default_factory=dict)
     """Tags and digests, of all repositories."""
     objects: int = 0
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """Objects that exist, by key."""
     services: dict[str, list[int]] = field(default_factory=dict)
     """Desired counts of a service, one an answer; the last one stays."""
     busy: dict[str, int | None] = field(default_factory=dict)
@@ -63,6 +66,14 @@ class FakeAccount:
             if fault := self.faults.get(name):
                 raise fault
         return found
+
+    def head_object(self, **request: str) -> Any:
+        if request["Key"] not in self.contents:
+            raise refusal("404")
+        return {"VersionId": "1"}
+
+    def get_object(self, **request: str) -> Any:
+        return {"Body": BytesIO(self.contents[request["Key"]])}
 
     def get_caller_identity(self) -> Any:
         return {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/one"}

@@ -33,6 +33,10 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from openmwaa_runtime.prepare_broker import main as prepare_broker  # noqa: PLC0415
 
             prepare_broker(environ)
+        case ["prepare-artefacts"]:
+            from openmwaa_runtime.artefacts.prepare import main as prepare_artefacts  # noqa: PLC0415
+
+            prepare_artefacts(environ)
         case ["sync-dags"]:
             from openmwaa_runtime.sync_dags.main import main as sync  # noqa: PLC0415
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from openmwaa_runtime.admin_password import write_passwords
+from openmwaa_runtime.artefacts.install import install
 from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import Login, PostgresConnection, installed_airflow, wait_until_prepared
 from openmwaa_runtime.errors import NotPreparedError
@@ -75,6 +76,7 @@ def start(
         additions[PUBLIC_KEY_VARIABLE] = read_public_key(login)
     full = {**additions, **environ}
     Path(full["AIRFLOW_HOME"]).mkdir(parents=True, exist_ok=True)
+    full = install(component, full, login, identity.task_id or "local")
     if component == "web-server":
         write_passwords(
             Path(full["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]), full["OPENMWAA_ADMIN_PASSWORD"]

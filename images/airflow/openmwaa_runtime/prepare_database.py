@@ -82,19 +82,27 @@ class DatabaseSecrets:
         Raises:
             UsageError: OPENMWAA_DATABASE_MASTER is not a secret of RDS.
         """
-        try:
-            master = json.loads(environ["OPENMWAA_DATABASE_MASTER"])
-            credentials = Credentials(str(master["username"]), str(master["password"]))
-        except (ValueError, KeyError, TypeError):
-            message = 'OPENMWAA_DATABASE_MASTER must be {"username": …, "password": …}, as RDS writes it'
-            raise UsageError(message) from None
         logins = {
             "airflow": environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"],
             "celery_results": environ["OPENMWAA_CELERY_DATABASE_PASSWORD"],
             "scaler": environ["OPENMWAA_SCALER_DATABASE_PASSWORD"],
         }
         found = {owner: Credentials.read(secret, owner) for owner, secret in logins.items()}
-        return cls(credentials, found, environ["OPENMWAA_SCALER_SIGNING_SEED"])
+        return cls(cls.master_of(environ), found, environ["OPENMWAA_SCALER_SIGNING_SEED"])
+
+    @staticmethod
+    def master_of(environ: Mapping[str, str]) -> Credentials:
+        """Read the credentials of the master user.
+
+        Raises:
+            UsageError: OPENMWAA_DATABASE_MASTER is not a secret of RDS.
+        """
+        try:
+            master = json.loads(environ["OPENMWAA_DATABASE_MASTER"])
+            return Credentials(str(master["username"]), str(master["password"]))
+        except (ValueError, KeyError, TypeError):
+            message = 'OPENMWAA_DATABASE_MASTER must be {"username": …, "password": …}, as RDS writes it'
+            raise UsageError(message) from None
 
 
 def main(environ: Mapping[str, str], *, log: Callable[[str], None] = print) -> None:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two container images on this machine: the same code, run by a Python of this machine."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from local_ecs.runtime.api import LocalImage, LocalImages
+from openmwaa.local.install.venvs import uv_program
 from openmwaa.packages import package_folder
 
 
@@ -17,9 +19,12 @@ def local_images(airflow_python: Path, packages: Path) -> LocalImages:
     """
     airflow = _links(packages / "airflow", ("openmwaa_runtime", "worker_agent"))
     scaler = _links(packages / "scaler", ("scaler",))
+    # For `prepare-artefacts`: uv, which is no package of Airflow's environment, and the user's package index.
+    index = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_CERT_"))}
+    variables = {**_environment(airflow), "OPENMWAA_UV": uv_program(), **index}
     return LocalImages(
         by_label={
-            "airflow": LocalImage("airflow", (str(airflow_python), "-m", "openmwaa_runtime"), _environment(airflow)),
+            "airflow": LocalImage("airflow", (str(airflow_python), "-m", "openmwaa_runtime"), variables),
             "scaler": LocalImage("scaler", (sys.executable, "-m", "scaler.main"), _environment(scaler)),
         }
     )

@@ -66,12 +66,12 @@ def inputs_hash(environment: Environment, root: Path = _ROOT) -> str:
     return _hash((*(text.encode() for text in texts), *(file.read_bytes() for file in synthesis_files(root))))
 
 
-def result_hash(*files: Path) -> str:
-    """The hash of Terraform's configuration."""
-    return _hash(file.read_bytes() for file in files)
+def result_hash(*files: Path, artefacts: Mapping[str, str] | None = None) -> str:
+    """The hash of Terraform's configuration, and of what it reads."""
+    return _hash((*(file.read_bytes() for file in files), json.dumps(artefacts).encode()))
 
 
-def worker_hashes(document: Mapping[str, Any]) -> dict[str, str]:
+def worker_hashes(document: Mapping[str, Any], artefacts: Mapping[str, str] | None = None) -> dict[str, str]:
     """The hash of each fleet's task definition, by fleet."""
     found = {}
     for name, definition in document["resource"]["aws_ecs_task_definition"].items():
@@ -79,7 +79,7 @@ def worker_hashes(document: Mapping[str, Any]) -> dict[str, str]:
             containers = document["locals"][f"{name}_containers"]
             names = [f"{name}_{container['name']}_environment" for container in containers]
             variables = [document["locals"].get(variable) for variable in names]
-            text = json.dumps([definition, containers, variables], sort_keys=True)
+            text = json.dumps([definition, containers, variables, artefacts], sort_keys=True)
             found[name.removeprefix(_OF_FLEET)] = _hash([text.encode()])
     return found
 

@@ -60,17 +60,17 @@ class LocalTerraform:
         progress(f"Terraform's registry is out of reach; the AWS provider comes from {found}")
         self._init_from(found)
 
-    def apply(self, *, progress: Progress) -> int:
+    def apply(self, *options: str, progress: Progress) -> int:
         """Apply and return the number of changed resources; one retry after a transient error of the emulator.
 
         Raises:
             ResourceExistsError: the emulator has a resource that Terraform's state does not have.
             TerraformError: with Terraform's own errors.
         """
-        events = self._apply(progress)
+        events = self._apply(options, progress)
         if events.errors and any(flake in error for error in events.errors for flake in _FLAKES):
             progress(f"Terraform runs once more after: {_short(events.errors[0])}")
-            events = self._apply(progress)
+            events = self._apply(options, progress)
         if events.errors:
             shown = "\n".join(f"- {error}" for error in events.errors[:_SHOWN_ERRORS])
             exists = any(_EXISTS.search(error) for error in events.errors)
@@ -81,8 +81,8 @@ class LocalTerraform:
             )
         return events.done
 
-    def _apply(self, progress: Progress) -> ApplyEvents:
-        arguments = ("-auto-approve", "-lock-timeout=10s")
+    def _apply(self, options: tuple[str, ...], progress: Progress) -> ApplyEvents:
+        arguments = ("-auto-approve", "-lock-timeout=10s", *options)
         return self._terraform().apply(*arguments, progress=progress, within_s=APPLY_WITHIN_S)
 
     def _init_from(self, mirror: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.services.secrets import LOCAL_MASTER_SECRET
 from openmwaa.local.terraform.web_override import web_override
+from openmwaa_runtime.artefacts.resolver import own_architecture
 
 FILE = "local_override.tf.json"
 
@@ -55,6 +56,7 @@ def override(
         f"{_DATABASE}_master_secret_arn": LOCAL_MASTER_SECRET,
         # A LIST costs nothing here, and a new DAG should appear at once.
         "dag_sync_interval_s": DAG_SYNC_INTERVAL_S,
+        "artefacts_architectures": own_architecture(),
     }
     web = web_override(document) if leave_out else {}
     if local := {name: value for name, value in own.items() if name in known} | web.get("locals", {}):

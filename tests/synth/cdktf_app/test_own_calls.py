@@ -21,6 +21,7 @@ from tests.support.iam_evaluation import Request, allowed
 from tests.synth.cdktf_app.conftest import stack_of
 
 ROOT = Path(__file__).parents[3]
+ARTEFACTS = {f"{kind}_s3_path": kind for kind in ("requirements", "plugins", "startup_script")}
 FLEETS = {"default": {"queues": ["default"], "demand_metric": METRIC}}
 ECS = f"arn:aws:ecs:us-east-1:{ACCOUNT}"
 SERVICE, TASK = f"{ECS}:service/openmwaa-example/worker-default-a", f"{ECS}:task/openmwaa-example/0123456789abcdef"
@@ -29,6 +30,7 @@ QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:airflow-celery-example-default"
 BUCKET = f"arn:aws:s3:::openmwaa-example-us-east-1-{ACCOUNT}"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{KEY_ID}"
 LOG_STREAM = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:airflow-example-Task:log-stream:one"
+SCRIPT_STREAM = LOG_STREAM.replace("Task", "Scheduler").replace("one", "startup_script_execution/scheduler/one")
 OVERRIDE = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/openmwaa/example/scaler/default"
 CONNECTION = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:airflow/connections/one-AbCdEf"
 VARIABLE = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/airflow/variables/one"
@@ -99,6 +101,9 @@ COMPONENTS = {
         {
             "elasticache:DescribeUsers": Request("elasticache:DescribeUsers", BROKER_USER),
             "elasticache:ModifyUser": Request("elasticache:ModifyUser", BROKER_USER),
+            "s3:PutObject": Request("s3:PutObject", f"{BUCKET}/openmwaa/example/requirements/one"),
+            "logs:CreateLogStream": Request("logs:CreateLogStream", SCRIPT_STREAM),
+            "logs:PutLogEvents": Request("logs:PutLogEvents", SCRIPT_STREAM),
         },
     ),
 }
@@ -172,7 +177,7 @@ def _called(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def stacks() -> dict[str, ResolvedStack]:
     brokers: dict[str, dict[str, Any]] = {"SQS": {}, "ELASTICACHE": {"broker": {"kind": "ELASTICACHE"}}}
-    more: dict[str, Any] = {"fleets": FLEETS, "sleep": {}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}
+    more: dict[str, Any] = {**ARTEFACTS, "fleets": FLEETS, "sleep": {}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}
     return {kind: ResolvedStack(stack_of(**more, **fields)) for kind, fields in brokers.items()}
 
 

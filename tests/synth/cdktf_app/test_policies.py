@@ -153,6 +153,7 @@ def test_policies_are_not_larger_than_validation_counts(name: str, region: str, 
     }
     fleets["a" * 20]["demand_metric"] = metric
     fields: dict[str, Any] = {"name": name, "region": region, "enable_execute_command": True, "fleets": fleets}
+    fields["startup_script_s3_path"] = "startup.sh"
     if sleeps:
         fields |= {"sleep": {}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}
     applied = ResolvedStack(stack_of(**fields))

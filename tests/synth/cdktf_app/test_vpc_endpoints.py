@@ -12,7 +12,8 @@ from tests.support.stack import Json, Stack
 from tests.synth.cdktf_app.conftest import stack_of
 
 COMPONENTS = ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server", "worker", "scaler")
-SQS: Mapping[str, object] = {"network": {"egress": "ENDPOINTS_ONLY"}, "enable_execute_command": True}
+ARTEFACTS = {f"{kind}_s3_path": kind for kind in ("requirements", "plugins", "startup_script")}
+SQS: Mapping[str, object] = {"network": {"egress": "ENDPOINTS_ONLY"}, "enable_execute_command": True, **ARTEFACTS}
 REDIS: Mapping[str, object] = {"network": {"egress": "ENDPOINTS_ONLY"}, "broker": {"kind": "ELASTICACHE"}}
 
 

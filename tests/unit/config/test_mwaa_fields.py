@@ -54,7 +54,7 @@ def test_a_counterpart_is_no_field() -> None:
     ("text", "message"),
     [
         ("network: {subnet_ids: [a]}", "network.subnet_ids: is a field of MWAA; write `private_subnet_ids`"),
-        ("plugins_s3_path: plugins.zip", "build it into your image"),
+        ("timeouts: {}", "Terraform's timeouts are set by the stack"),
         ("SourceBucketArn: x", "write `source_bucket`"),
     ],
 )

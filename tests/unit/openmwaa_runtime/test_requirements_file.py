@@ -16,7 +16,8 @@ OFFICIAL = "https://raw.githubusercontent.com/apache/airflow/constraints-{}/cons
 
 
 def reading(text: str) -> RequirementsFile:
-    return read(text, airflow_version="3.3.2", folders={"/usr/local/airflow/plugins": "/plugins"})
+    folders = {"/usr/local/airflow/plugins": "/plugins"}
+    return read(text, airflow_version="3.3.2", folders=folders, environ={"TOKEN": "t"})
 
 
 def test_comments_continuations_and_blank_lines_keep_the_numbers_of_lines() -> None:
@@ -35,7 +36,8 @@ def test_comments_continuations_and_blank_lines_keep_the_numbers_of_lines() -> N
     [
         ("--index-url https://h/simple", "--index-url https://h/simple"),
         ("-i https://h/simple", "--index-url https://h/simple"),
-        ('--extra-index-url="https://u:${TOKEN}@h/simple"', "--extra-index-url https://u:${TOKEN}@h/simple"),
+        ('--extra-index-url="https://u:${TOKEN}@h/simple"', "--extra-index-url https://u:t@h/simple"),
+        ("-i https://${NOT_SET}@h/simple", "--index-url https://${NOT_SET}@h/simple"),
         ("-f /usr/local/airflow/plugins/wheels", "--find-links /plugins/wheels"),
         ("--no-index", "--no-index"),
         ("--only-binary :all:", "--only-binary :all:"),
@@ -99,6 +101,7 @@ def test_a_lock_file_is_read_without_hashes() -> None:
 
 def test_the_variables_of_pip_have_their_effect_and_those_of_uv_win() -> None:
     environ = {"PIP_INDEX_URL": "a", "PIP_EXTRA_INDEX_URL": "b  c", "PIP_FIND_LINKS": "d e", "PYTHONPATH": "/x"}
+    environ["OPENMWAA_DATABASE_MASTER"] = "a password: builds run code of packages"
     wanted = {"UV_DEFAULT_INDEX": "a", "UV_INDEX": "b c", "UV_FIND_LINKS": "d,e"}
     found = uv_environment(environ)
     assert {name: value for name, value in found.items() if not name.startswith("PIP_")} == wanted

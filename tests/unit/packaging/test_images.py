@@ -39,8 +39,6 @@ PROGRAMS = (
     *(f"openmwaa_runtime.{name}" for name in ("__main__", "celery_config", "dag_bundle")),
     "openmwaa_runtime.task_logs.airflow_logging",
     "worker_agent",
-    # The command line imports these.
-    *("openmwaa_runtime.artefacts.resolver", "openmwaa_runtime.artefacts.plugins"),
 )
 IMAGES = [
     Image("scaler", "images/scaler/requirements.txt", ("scaler",), ("scaler.main",)),

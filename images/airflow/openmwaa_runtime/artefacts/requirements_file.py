@@ -16,6 +16,7 @@ PLUGINS_OF_MWAA = "/usr/local/airflow/plugins"
 """MWAA's folder of plugins; `--find-links` and paths of wheels name it."""
 _OFFICIAL = re.compile(r"^https://raw\.githubusercontent\.com/apache/airflow/constraints-([^/]+)/")
 _NAMED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?([^;@]*)(;.*)?$")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _SHORT = {"-i": "--index-url", "-f": "--find-links", "-c": "--constraint", "-r": "--requirement", "-e": "--editable"}
 _KEPT = frozenset({"--index-url", "--extra-index-url", "--find-links", "--no-index", "--no-binary", "--only-binary"})
 _ARGUMENTS = {"--trusted-host": ("--allow-insecure-host",), "--pre": ("--prerelease", "allow")}
@@ -81,8 +82,10 @@ def redacted(text: str) -> str:
     return re.sub(r"://[^/@\s]+@", "://****@", text)
 
 
-def read(text: str, *, airflow_version: str, folders: Mapping[str, str]) -> RequirementsFile:
-    """Read a file; `folders` are folders of MWAA with their place here.
+def read(
+    text: str, *, airflow_version: str, folders: Mapping[str, str], environ: Mapping[str, str]
+) -> RequirementsFile:
+    """Read a file; `folders` are folders of MWAA with their place here, `environ` has the values of `${NAME}`.
 
     Raises:
         RequirementsError: a line has an option that is not available.
@@ -91,6 +94,7 @@ def read(text: str, *, airflow_version: str, folders: Mapping[str, str]) -> Requ
     for number, line in _logical_lines(text):
         for folder, place in folders.items():
             line = line.replace(folder, place)  # noqa: PLW2901 - the line with local paths
+        line = _VARIABLE.sub(lambda found: environ.get(found[1], found[0]), line)  # noqa: PLW2901 - as in pip
         if not line.startswith("-"):
             requirements.append(Requirement(number, line))
             continue

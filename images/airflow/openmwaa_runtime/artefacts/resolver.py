@@ -11,14 +11,17 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from platform import machine
 from typing import Any
 from zipfile import ZipFile
 
 from openmwaa_runtime.artefacts.requirements_file import RequirementsFile, normalized, redacted
 from openmwaa_runtime.errors import StartupError
 
-PLATFORMS = {"ARM64": "aarch64-manylinux_2_36", "X86_64": "x86_64-manylinux_2_36"}
+PLATFORMS = {"ARM64": "aarch64-manylinux_2_28", "X86_64": "x86_64-manylinux_2_28"}
 """The oldest glibc of the image's bases, by ECS's name of the architecture."""
+INDEX_STRATEGY = ("--index-strategy", "unsafe-first-match")
+"""A private index comes first, and others are used for what it does not have in a fitting version."""
 RESOLVED_WITHIN_S = 120.0
 _NO_SOLUTION = 1  # uv's exit status; 2 is any other error
 # pip's variables, which MWAA's users know, and uv's.
@@ -104,10 +107,8 @@ class Resolver:
             (folder / "requirements.in").write_text("\n".join((*self.file.options, *links, *requirements, "")))
             (folder / "pins.txt").write_text("\n".join((*pins, "")))
             words = ("--quiet", *self.platform.arguments, *self.file.arguments, "--constraint", "pins.txt")
-            # A private index comes first, and others are used for what it does not have in a fitting version.
-            strategy = ("--index-strategy", "unsafe-first-match")
             return run_uv(
-                (self.program, "pip", "compile", *words, *strategy, *options, "requirements.in"),
+                (self.program, "pip", "compile", *words, *INDEX_STRATEGY, *options, "requirements.in"),
                 folder=folder,
                 environ=self.environ,
                 within_s=RESOLVED_WITHIN_S,
@@ -137,12 +138,18 @@ def run_uv(command: Sequence[str], *, folder: Path, environ: Mapping[str, str], 
 
 
 def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for uv: those of pip have their effect too, and no package of this process is installed."""
-    found = {name: value for name, value in environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    """Return the variables for uv: with those of pip, without this process's packages and its passwords."""
+    left_out = ("PYTHONPATH", "VIRTUAL_ENV", "OPENMWAA_")
+    found = {name: value for name, value in environ.items() if not name.startswith(left_out)}
     for name, (of_uv, separator) in _VARIABLES.items():
         if value := environ.get(name):
             found.setdefault(of_uv, separator.join(value.split()))
     return found
+
+
+def own_architecture() -> str:
+    """Return the architecture of this machine, with ECS's name."""
+    return {"x86_64": "X86_64", "aarch64": "ARM64"}.get(machine(), machine())
 
 
 def pins_of_lock(text: str) -> list[str]:

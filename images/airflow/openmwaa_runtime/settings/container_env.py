@@ -42,12 +42,13 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
         "OPENMWAA_ADMIN_PASSWORD",
     ),
     "worker": (*_DATABASE, *_CELERY, "OPENMWAA_WORKER_QUEUES", "OPENMWAA_WORKER_SLOTS", "OPENMWAA_DAG_FOLDER"),
+    "prepare-artefacts": (*_DATABASE, "OPENMWAA_DATABASE_MASTER", "OPENMWAA_DAG_BUCKET", "OPENMWAA_ARCHITECTURES"),
     "sync-dags": ("OPENMWAA_DAG_BUCKET", "OPENMWAA_DAG_FOLDER"),
 }
 """The variables that each command needs. A worker has no metadata database and no keys: DAG code runs beside it."""
 
 COMPONENTS = tuple(REQUIRED)
-AIRFLOW_COMPONENTS = frozenset(COMPONENTS) - {"sync-dags", "prepare-broker"}
+AIRFLOW_COMPONENTS = frozenset(COMPONENTS) - {"sync-dags", "prepare-broker", "prepare-artefacts"}
 
 
 @dataclass(frozen=True)
