@@ -11,7 +11,23 @@ from typing import Annotated
 
 import typer
 
-from openmwaa.cli import cost, demo, deploy, explain, local, plan, rollout, scale, schema, sleep, synth, validate, wait
+from openmwaa.cli import (
+    cost,
+    dags,
+    demo,
+    deploy,
+    explain,
+    init,
+    local,
+    plan,
+    rollout,
+    scale,
+    schema,
+    sleep,
+    synth,
+    validate,
+    wait,
+)
 from openmwaa.cli.output import error_console
 from openmwaa.errors import OpenmwaaError
 
@@ -36,6 +52,7 @@ def _options(
     """Amazon MWAA in your own AWS account, as open source."""
 
 
+app.command()(init.init)
 app.command()(validate.validate)
 app.command()(synth.synth)
 app.command()(plan.plan)
@@ -51,6 +68,7 @@ app.command()(rollout.rollout)
 app.command()(wait.wait)
 local.app.command()(demo.demo)
 app.add_typer(local.app, name="local")
+app.add_typer(dags.app, name="dags")
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ class Connection:
     environment: Environment
     file: Path
     endpoints: Mapping[str, str] = field(default_factory=dict)
-    """`aws` and `ecs` of the environment on this machine; empty for AWS."""
+    """`aws`, `ecs` and `web` of the environment on this machine; empty for AWS."""
 
     @property
     def local(self) -> bool:
@@ -133,7 +133,8 @@ def connect(file: Path, *, local: bool | None) -> Connection:
             f"{environment.name} {state} on this machine. Start it with `{command('local', 'up', file=file)}`, or use "
             "--aws for the environment in AWS."
         )
-    return Connection(environment, file, {name: known["endpoints"][name] for name in ("aws", "ecs")})
+    endpoints = {name: known["endpoints"][name] for name in ("aws", "ecs")}
+    return Connection(environment, file, {**endpoints, "web": known.get("web_address") or ""})
 
 
 @contextlib.contextmanager

@@ -20,6 +20,8 @@ RUN_ELSEWHERE = {
     r"make (bench|docs|install|lint|synth)": "tests/synth/docs: each make target names a command that exists",
     r"make contract( AWS=real)?": ".ci/run, as tests/contract; AWS=real was not run, and the page states it",
     r"openmwaa local (up|down|status|logs|demo)\b.*": "tests/e2e",
+    r"openmwaa (init|dags|local run|local password)\b.*": "tests/e2e/test_author.py: every one of the tutorial",
+    r"python -m unittest discover tests": "tests/e2e/test_author.py",
     r"openmwaa scale\b.*": "tests/emulated/test_scale_command.py: every one of the page",
     r"openmwaa explain\b.*": "tests/emulated/test_explain_command.py: every one of the page",
     r"openmwaa (sleep|wake)\b.*": "tests/unit/operate/test_sleep.py; tests/e2e",

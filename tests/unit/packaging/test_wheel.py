@@ -48,6 +48,8 @@ def test_it_holds_every_file_of_the_packages_and_of_the_images_and_nothing_else(
     [
         "cdktf_app/lazy_provider.cjs",
         "openmwaa/local/demo/burst_dag.py",
+        "openmwaa/starter/dags/.airflowignore",
+        "openmwaa/starter/environment.yaml",
         "openmwaa/images/airflow/requirements/airflow-3.3.2.txt",
         "openmwaa_runtime/__main__.py",
         "worker_agent/wire.schema.json",
