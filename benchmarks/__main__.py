@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import compact, cost, environment, fleets, real_scale_ins, scaler, synth
+from benchmarks import compact, cost, dags, environment, fleets, real_scale_ins, scaler, synth
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
@@ -23,6 +23,7 @@ SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "environment": environment.measure,
     "compact": compact.measure,
     "real": real_scale_ins.measure,
+    "airflow/dags": dags.measure,
     "fleets": fleets.measure,
     "scaler": scaler.measure,  # last: it reads the figures of the others
 }
@@ -38,9 +39,13 @@ def main() -> None:
         measured = SUBJECTS[name]()
         machine = {"cpus": psutil.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / (1 << 30))}
         document = {"at": datetime.now(UTC).isoformat(), "python": platform.python_version(), **machine, **measured}
-        (OUT / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        file, _, part = name.partition("/")
+        path = OUT / f"{file}.json"
+        if part:  # of a file that several subjects write
+            document = {**(json.loads(path.read_text()) if path.exists() else {}), part: document}
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         print(json.dumps(measured, indent=2))
-        print(f"Written: {OUT / name}.json")
+        print(f"Written: {path}")
 
 
 if __name__ == "__main__":
