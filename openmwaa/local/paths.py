@@ -84,7 +84,7 @@ class LocalPaths:
             return
         draft = self.dag_link.with_name(".dags")
         draft.unlink(missing_ok=True)
-        draft.symlink_to(folder.resolve())
+        draft.symlink_to(folder.absolute())  # not resolved: the folder may be a link that changes
         draft.replace(self.dag_link)
 
     def make_runtime(self) -> None:
