@@ -48,7 +48,7 @@ from openmwaa.config.environment import Environment
 
 TERRAFORM_VERSION: Final = ">= 1.11"  # ephemeral values and write-only arguments
 PROVIDER_VERSION: Final = ">= 5.100, < 7"  # 5.100 was applied; 6.26 and newer read no secret
-_DAG_SYNC_INTERVAL_S: Final = 30
+_DAG_SYNC_INTERVAL_S: Final = 9
 
 
 class EnvironmentStack(TerraformStack):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bounded journal of events, for the demo and `openmwaa local status`."""
+"""A bounded journal of events, for the demo and `openmwaa status`."""
 
 import logging
 from collections import deque

@@ -86,6 +86,11 @@ class ProcessTaskRunner:
         running = self._tasks.get(task_arn)
         return running.states() if running else ()
 
+    def environment_of(self, container: str) -> Mapping[str, str] | None:
+        """The variables of a container of this name that runs, with its secrets; None: none runs."""
+        found = (running.environment_of(container) for running in self._tasks.values())
+        return next((environment for environment in found if environment is not None), None)
+
     async def close(self) -> None:
         """Stop every task, one group after another. Tasks that do not end in time are killed."""
         limit = self._settings.longest_stop_on_close_s

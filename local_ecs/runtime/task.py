@@ -89,6 +89,11 @@ class RunningTask:
         """The current states of the containers."""
         return tuple(container.state for container in self._containers.values())
 
+    def environment_of(self, name: str) -> Mapping[str, str] | None:
+        """The variables of a container that runs; None if it does not."""
+        container = self._containers.get(name)
+        return self._environments[name] if container and container.state.status == "RUNNING" else None
+
     def stop(self, code: StopCode, reason: str, *, at_most_s: float | None = None) -> None:
         """Start the stop sequence. The first reason stays; a later limit for the stop timeouts applies."""
         if at_most_s is not None:

@@ -13,9 +13,11 @@ import typer
 
 from openmwaa.cli import (
     cost,
+    dags,
     demo,
     deploy,
     explain,
+    init,
     local,
     plan,
     requirements,
@@ -53,6 +55,7 @@ def _options(
     """Amazon MWAA in your own AWS account, as open source."""
 
 
+app.command()(init.init)
 app.command()(validate.validate)
 app.command()(synth.synth)
 app.command()(plan.plan)
@@ -72,6 +75,7 @@ app.add_typer(requirements.app, name="requirements")
 app.add_typer(local.app, name="local")
 app.add_typer(stored_values.app_of("connections"), name="connections")
 app.add_typer(stored_values.app_of("variables"), name="variables")
+app.add_typer(dags.app, name="dags")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmwaa.cli.environment import DEFAULT_FILE, INFERRED, EnvironmentOption, EnvironmentPath
+from openmwaa.cli.environment import DEFAULT_FILE, INFERRED, EnvironmentOption, EnvironmentPath, choose
 from openmwaa.cli.output import console, print_line, print_progress
 from openmwaa.commands import command
 from openmwaa.config.environment_file import load
@@ -23,15 +23,32 @@ app = typer.Typer(help="An environment on this machine: no AWS account, no Docke
 
 
 @app.command()
-def up(path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentOption = None) -> None:
+def up(
+    path: EnvironmentPath = DEFAULT_FILE,
+    *,
+    _environment: EnvironmentOption = None,
+    dags: Annotated[
+        Path | None,
+        typer.Option(
+            help="Read DAGs from this folder, now and at later calls; an edit is in Airflow within seconds.",
+            exists=True,
+            file_okay=False,
+            metavar="FOLDER",
+        ),
+    ] = None,
+    from_bucket: Annotated[bool, typer.Option("--dags-from-bucket", help="Read DAGs from the bucket again.")] = False,
+) -> None:
     """Start the environment, or repair a running one."""
-    _require()
+    if dags and from_bucket:
+        raise typer.BadParameter("use --dags or --dags-from-bucket")
+    require_local()
     from openmwaa.local.login import USER  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.up import up as bring_up  # noqa: PLC0415
     from openmwaa.operate.sleep import wake_here  # noqa: PLC0415
 
     try:
-        ready = bring_up(path, progress=print_line, wake=partial(wake_here, path, print_line))
+        wake = partial(wake_here, path, print_line)
+        ready = bring_up(path, progress=print_line, wake=wake, dags=dags or ("bucket" if from_bucket else None))
     except KeyboardInterrupt:
         print_progress(f"Interrupted. To continue: {command('local', 'up', file=path)}")
         raise typer.Exit(130) from None
@@ -100,19 +117,46 @@ def password(path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentO
     typer.echo(login.admin_password(paths, known["endpoints"]["aws"], region=load(path).region))
 
 
+@app.command(context_settings={"allow_interspersed_args": False})
+def run(
+    context: typer.Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(help="An Airflow command, such as `dags list`.", metavar="[ENVIRONMENT --] AIRFLOW COMMAND"),
+    ],
+    *,
+    _environment: EnvironmentOption = None,
+) -> None:
+    """Run a command of Airflow in the running environment, with its database, keys and DAGs.
+
+    The exit code is that of Airflow.
+    """
+    named = words[1:2] == ["--"]
+    command_words = words[2:] if named else words
+    if command_words[:1] == ["airflow"]:
+        command_words = command_words[1:]
+    if not command_words:
+        raise typer.BadParameter("write a command of Airflow, such as `openmwaa local run dags list`")
+    require_local()
+    file = choose(context, words[0] if named else None)
+    from openmwaa.local.airflow_command import run_in_environment  # noqa: PLC0415
+
+    run_in_environment(file, load(file), command_words, print_progress)
+
+
 @app.command()
 def celery(
     settings: Annotated[Path, typer.Argument(help="The scaler's settings, as for ECS.", metavar="SETTINGS")],
     worker: Annotated[list[str], typer.Argument(help="The command of one worker, after --.", metavar="-- COMMAND")],
 ) -> None:
     """Scale the workers of a Celery app until Ctrl-C: no Airflow."""
-    _require()
+    require_local()
     from openmwaa.local.celery_fleet import run  # noqa: PLC0415
 
     run(settings, worker, progress=print_line)
 
 
-def _require() -> None:
+def require_local() -> None:
     """Report a missing extra before the slow imports.
 
     Raises:
@@ -126,7 +170,7 @@ def _require() -> None:
 
 
 def _paths(path: Path) -> LocalPaths:
-    _require()
+    require_local()
     from openmwaa.local.paths import LocalPaths  # noqa: PLC0415
 
     return LocalPaths.of(path, load(path).name)

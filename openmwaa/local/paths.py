@@ -27,6 +27,8 @@ class LocalPaths:
         self.ecs_state = root / "ecs.json"
         self.load_balancers = root / "load-balancers.json"
         self.tasks = root / "tasks"  # folders of running tasks
+        self.dag_link = root / "dags"  # a link to the author's folder; without it, DAGs come from the bucket
+        self.author = root / "author"  # a database of its own for `openmwaa dags test`
         self.task_journal = root / "task-journal.jsonl"  # of the demonstration
         self.logs = root / "logs"  # `SERVICE.log` for each service and part of the infrastructure
         self.packages = root / "packages"  # links to the packages of the images, for PYTHONPATH
@@ -69,6 +71,21 @@ class LocalPaths:
         link = self.runtime / f"{self.name}.yaml"
         link.unlink(missing_ok=True)
         link.symlink_to(environment_file.parent.resolve() / environment_file.name)
+
+    @property
+    def dag_folder(self) -> Path | None:
+        """The author's folder, which may be gone; None: DAGs come from the bucket."""
+        return self.dag_link.readlink() if self.dag_link.is_symlink() else None
+
+    def link_dags(self, folder: Path | None) -> None:
+        """Make syncers read DAGs from a folder, at once and after the next start; None: from the bucket."""
+        if folder is None:
+            self.dag_link.unlink(missing_ok=True)
+            return
+        draft = self.dag_link.with_name(".dags")
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(folder.absolute())  # not resolved: the folder may be a link that changes
+        draft.replace(self.dag_link)
 
     def make_runtime(self) -> None:
         """Create the folder for sockets; other users (PostgreSQL's) can enter it, but cannot list or write it."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
@@ -64,25 +64,41 @@ class Ready:
         return str(self.status["scaler_address"])
 
 
-def up(file: Path, *, progress: Progress, wake: Callable[[], None] = lambda: None) -> Ready:
+def up(
+    file: Path,
+    *,
+    progress: Progress,
+    wake: Callable[[], None] = lambda: None,
+    dags: Path | Literal["bucket"] | None = None,
+) -> Ready:
     """Start an environment, or repair a running one; `wake` wakes one that may sleep, once its services exist.
+
+    `dags` is the source of DAGs from now on: a folder, or the emulated bucket; None: the one of the last call.
 
     Raises:
         OpenmwaaError: the text names the remedy.
         KeyboardInterrupt: after all processes of this call have ended.
     """
-    return Up(file, progress=progress, wake=wake).run()
+    return Up(file, progress=progress, wake=wake, dags=dags).run()
 
 
 class Up:
     """The steps of one `up`."""
 
-    def __init__(self, file: Path, *, progress: Progress, wake: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        progress: Progress,
+        wake: Callable[[], None] = lambda: None,
+        dags: Path | Literal["bucket"] | None = None,
+    ) -> None:
         self._environment: Environment = environment_file.load(file)
         self._file = file.absolute()
         self._paths = LocalPaths.of(file, self._environment.name)
         self._progress = progress
         self._wake = wake
+        self._dags = dags
         self._started_daemon = False
         self._changed_fleets: set[str] = set()
         self._install_error: LocalError | None = None
@@ -112,6 +128,7 @@ class Up:
                 raise
 
     def _bring_up(self, terraform: str) -> Mapping[str, Any]:
+        self._choose_dags()
         installing = self._install()
         is_new = not self._paths.terraform_state.exists() and not any(self._paths.emulator.iterdir())
         try:
@@ -134,6 +151,13 @@ class Up:
         for sentence in health.rollout_sentences(status, self._changed_fleets, file=self._file):
             self._progress(sentence)
         return status
+
+    def _choose_dags(self) -> None:
+        if self._dags:
+            self._paths.link_dags(self._dags if isinstance(self._dags, Path) else None)
+        if folder := self._paths.dag_folder:
+            gone = "" if folder.is_dir() else ", which does not exist: the last DAGs stay"
+            self._progress(f"DAGs come from {folder}{gone}")
 
     def _start_and_build(self, terraform: str) -> None:
         self._start_daemon()

@@ -134,7 +134,7 @@ def connect(file: Path, *, local: bool | None) -> Connection:
             "--aws for the environment in AWS."
         )
     endpoints = {name: known["endpoints"][name] for name in ("aws", "ecs")}
-    return Connection(environment, file, endpoints | {"web": known.get("web_address") or ""})
+    return Connection(environment, file, {**endpoints, "web": known.get("web_address") or ""})
 
 
 @contextlib.contextmanager

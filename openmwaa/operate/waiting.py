@@ -38,6 +38,7 @@ class WaitStatus:
 
 def wait(
     checks: Sequence[Callable[[], WaitStatus]],
+    poll_s: float | None = None,
     *,
     limit_s: float,
     progress: Callable[[str], None],
@@ -66,4 +67,4 @@ def wait(
             if line not in printed:
                 progress(line)
         printed = lines
-        sleep(max(0.0, min(POLL_S, end - clock())))
+        sleep(max(0.0, min(POLL_S if poll_s is None else poll_s, end - clock())))

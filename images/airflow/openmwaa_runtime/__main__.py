@@ -11,7 +11,7 @@ from typing import NoReturn
 from openmwaa_runtime.errors import StartupError, UsageError
 from openmwaa_runtime.settings import COMPONENTS
 
-USAGE = f"use one of: {', '.join(COMPONENTS)}; or health COMMAND"
+USAGE = f"use one of: {', '.join(COMPONENTS)}; or health COMMAND; or airflow COMMAND"
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -25,6 +25,18 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from openmwaa_runtime.health import check  # noqa: PLC0415 - each command loads only its own modules
 
             return check(component, environ)
+        case ["airflow", *words]:
+            from openmwaa_runtime.components import run_command  # noqa: PLC0415
+
+            run_command(words, environ)
+        case ["check-dags", folder, queues, result]:
+            from openmwaa_runtime.check_dags import main as check_dags  # noqa: PLC0415
+
+            check_dags(folder, queues, result)
+        case ["run-dag", *words]:
+            from openmwaa_runtime.run_dag import main as run_dag  # noqa: PLC0415
+
+            run_dag(words)
         case ["prepare-database"]:
             from openmwaa_runtime.prepare_database import main as prepare  # noqa: PLC0415
 

@@ -3,7 +3,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,7 +13,7 @@ from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import Login, PostgresConnection, installed_airflow, wait_until_prepared
 from openmwaa_runtime.errors import NotPreparedError
 from openmwaa_runtime.settings import airflow_environment
-from openmwaa_runtime.task_metadata import HOSTNAME_VARIABLE, TaskIdentity, read_identity
+from openmwaa_runtime.task_metadata import ANY_ADDRESS, HOSTNAME_VARIABLE, TaskIdentity, read_identity
 
 PUBLIC_KEY_VARIABLE = "WORKER_AGENT_PUBLIC_KEY"
 
@@ -83,6 +83,30 @@ def start(
         )
     # `python -m` and not the `airflow` script: the script has the absolute path of the build's interpreter.
     (run_airflow or _exec)([sys.executable, "-m", "airflow", *arguments(component, environ)], full)
+
+
+def command_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of Airflow for a command: the scheduler's, and access to the database for `Variable.get`.
+
+    Raises:
+        UsageError: a variable is missing or wrong.
+    """
+    return {"_AIRFLOW_PROCESS_CONTEXT": "server", **airflow_environment("scheduler", environ, ANY_ADDRESS)}
+
+
+def run_command(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    run_airflow: Callable[[list[str], dict[str, str]], NoReturn] | None = None,
+) -> NoReturn:
+    """Replace this process with a command of Airflow.
+
+    Raises:
+        UsageError: a variable is missing or wrong.
+    """
+    command = [sys.executable, "-m", "airflow", *words]
+    (run_airflow or _exec)(command, {**command_environment(environ), **environ})
 
 
 def read_public_key(login: Login) -> str:

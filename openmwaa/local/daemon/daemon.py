@@ -58,6 +58,7 @@ class Daemon:
             {
                 ("GET", "/status"): self._status,
                 ("POST", "/stop"): self._request_stop,
+                ("GET", "/airflow_environment"): lambda: self._ready_stack().airflow_environment(),
                 ("POST", "/refresh_hosts"): lambda: self._ready_stack().refresh_hosts(),
             },
         )

@@ -67,6 +67,17 @@ def block(paths: LocalPaths) -> int:
     return int(known["block"])
 
 
+def airflow_environment(paths: LocalPaths) -> Mapping[str, str] | None:
+    """The variables of Airflow's components with their secrets; None if no daemon runs.
+
+    Raises:
+        DaemonError: they do not run.
+    """
+    if not orphans.daemon_is_running(paths):
+        return None
+    return asyncio.run(call(paths.control_socket, "GET", "/airflow_environment"))
+
+
 def post(paths: LocalPaths, action: str, *, within_s: float = 60.0) -> Mapping[str, Any]:
     """Call the daemon's action `refresh_hosts` or `stop`."""
     return asyncio.run(call(paths.control_socket, "POST", f"/{action}", within_s=within_s))

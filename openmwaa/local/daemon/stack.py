@@ -16,7 +16,7 @@ from openmwaa.config.ports import SCALER_PORT, WEB_PORT
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import LOCAL_AWS
 from openmwaa.local.daemon.daemon_client import DaemonOptions
-from openmwaa.local.errors import InfrastructureError
+from openmwaa.local.errors import DaemonError, InfrastructureError
 from openmwaa.local.install.images import local_images
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.services import aws
@@ -141,6 +141,17 @@ class ServiceStack:
         await self._host_names.refresh()
         return {}
 
+    async def airflow_environment(self) -> dict[str, str]:
+        """The variables of the scheduler, with the DAGs of the DAG processor.
+
+        Raises:
+            DaemonError: one of them does not run.
+        """
+        scheduler, dags = (self._runner.environment_of(name) for name in ("scheduler", "dag-processor"))
+        if scheduler is None or dags is None:
+            raise DaemonError("The scheduler or the DAG processor does not run; see `openmwaa status`.")
+        return {**scheduler, "OPENMWAA_DAG_FOLDER": dags["OPENMWAA_DAG_FOLDER"]}
+
     def status(self) -> dict[str, Any]:
         """The stack's part of the daemon's status."""
         ecs = self._ecs.status()
@@ -181,5 +192,6 @@ class ServiceStack:
             **addresses.endpoint_variables,
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
+            "OPENMWAA_DAG_LINK": str(self._paths.dag_link),
             **LOCAL_AWS,
         }

@@ -17,7 +17,7 @@ def local_images(airflow_python: Path, packages: Path) -> LocalImages:
     Raises:
         OpenmwaaError: a package is missing from this installation.
     """
-    airflow = _links(packages / "airflow", ("openmwaa_runtime", "worker_agent"))
+    airflow = airflow_packages(packages)
     scaler = _links(packages / "scaler", ("scaler",))
     # For `prepare-artefacts`: uv, which is no package of Airflow's environment, and the user's package index.
     index = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_CERT_"))}
@@ -30,6 +30,15 @@ def local_images(airflow_python: Path, packages: Path) -> LocalImages:
     )
 
 
+def airflow_packages(packages: Path) -> Path:
+    """Return a folder with links to the packages of Airflow's image, for PYTHONPATH.
+
+    Raises:
+        OpenmwaaError: a package is missing from this installation.
+    """
+    return _links(packages / "airflow", ("openmwaa_runtime", "worker_agent"))
+
+
 def _environment(packages: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(packages), "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
 
@@ -37,7 +46,9 @@ def _environment(packages: Path) -> dict[str, str]:
 def _links(folder: Path, packages: Sequence[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in packages:
-        link = folder / name
+        link, target = folder / name, package_folder(name)
+        if link.is_symlink() and link.readlink() == target:
+            continue  # a program may import it at this moment
         link.unlink(missing_ok=True)
-        link.symlink_to(package_folder(name))
+        link.symlink_to(target)
     return folder

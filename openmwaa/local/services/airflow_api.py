@@ -54,6 +54,11 @@ class AirflowApi:
         status, _ = await self._send("GET", f"/api/v2/dags/{dag_id}", expected=(200, 404))
         return status == 200  # noqa: PLR2004
 
+    async def tags(self, dag_id: str) -> set[str]:
+        """Return the tags of a DAG; none if there is no such DAG."""
+        status, answer = await self._send("GET", f"/api/v2/dags/{dag_id}", expected=(200, 404))
+        return {tag["name"] for tag in answer["tags"]} if status == 200 else set()  # noqa: PLR2004
+
     async def unpause(self, dag_id: str) -> None:
         """Unpause the DAG."""
         await self._send("PATCH", f"/api/v2/dags/{dag_id}", body={"is_paused": False})

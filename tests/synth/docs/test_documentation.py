@@ -22,6 +22,8 @@ RUN_ELSEWHERE = {
     r"openmwaa local (up|down|logs|demo)\b.*": "tests/e2e",
     r"openmwaa status\b.*": "tests/unit/operate/test_status.py; tests/e2e",
     r"openmwaa (connections|variables) (import|export)\b.*": "tests/unit/operate/test_stored_values.py",
+    r"openmwaa (init|dags|local run|local password)\b.*": "tests/e2e/test_author.py: every one of the tutorial",
+    r"python -m unittest discover tests": "tests/e2e/test_author.py",
     r"openmwaa scale\b.*": "tests/emulated/test_scale_command.py: every one of the page",
     r"openmwaa explain\b.*": "tests/emulated/test_explain_command.py: every one of the page",
     r"openmwaa (sleep|wake)\b.*": "tests/unit/operate/test_sleep.py; tests/e2e",

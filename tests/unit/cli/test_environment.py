@@ -194,4 +194,4 @@ def test_every_command_of_an_environment_has_the_option() -> None:
 
     found = dict(commands(typer.main.get_command(app)))
     without = {name for name, words in found.items() if "--environment" not in words}
-    assert without == {"schema", "local", "local celery", "requirements"}, "these have no environment"
+    assert without == {"schema", "init", "dags", "local", "local celery", "requirements"}, "these have no environment"

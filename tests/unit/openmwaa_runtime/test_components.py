@@ -10,7 +10,7 @@ import pytest
 
 from openmwaa_runtime import __main__ as entry
 from openmwaa_runtime import components
-from openmwaa_runtime.components import arguments, hostname_for, login_for, start
+from openmwaa_runtime.components import arguments, hostname_for, login_for, run_command, start
 from openmwaa_runtime.database import Login
 from openmwaa_runtime.errors import NotPreparedError, StartupError, UsageError
 from openmwaa_runtime.task_metadata import TaskIdentity
@@ -65,6 +65,16 @@ def test_a_component_starts_airflow(
     assert started.value.environ["AIRFLOW_HOME"] == f"{tmp_path}/airflow"
     assert container.items() <= started.value.environ.items(), "the variables of the task definition must not change"
     assert len(waited) == 1, "Airflow must not start before the database is prepared"
+
+
+def test_a_command_has_the_database_and_the_keys_of_the_environment(container: dict[str, str]) -> None:
+    with pytest.raises(ExecError) as started:
+        run_command(["dags", "list"], container, run_airflow=run_airflow)
+    assert started.value.command == [sys.executable, "-m", "airflow", "dags", "list"]
+    environ = started.value.environ
+    assert "secret-airflow" in environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    assert environ["AIRFLOW__CORE__FERNET_KEY"] == "secret-fernet"
+    assert environ["_AIRFLOW_PROCESS_CONTEXT"] == "server", "Variable.get does not read the database"
 
 
 def test_the_host_name_of_a_worker_is_its_ecs_task_and_of_others_their_address() -> None:

@@ -2,6 +2,7 @@
 """The folder gets the content of the bucket in complete versions; one bad object or a full disk stops no other."""
 
 import json
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmwaa_runtime.sync_dags.folder import KEEP_AT_LEAST, KEEP_AT_MOST, KEEP_S, VersionedFolder
+from openmwaa_runtime.sync_dags.folder import KEEP_AT_LEAST, KEEP_AT_MOST, KEEP_S, PARSE_S, VersionedFolder
 from openmwaa_runtime.sync_dags.main import RETRY_S, Syncer, next_wait
-from openmwaa_runtime.sync_dags.manifest import SourceObject
+from openmwaa_runtime.sync_dags.manifest import SourceObject, read_listing
 from tests.unit.openmwaa_runtime.fake_bucket import FakeBucket
 
 
@@ -44,7 +45,7 @@ class SyncedFolder:
 
     def metrics(self) -> list[int]:
         """The published numbers of left out objects."""
-        lines = [json.loads(line) for line in self.logged if line.startswith("{")]
+        lines = [json.loads(line) for line in self.logged if line.startswith('{"_aws"')]
         return [line["DagObjectsLeftOut"] for line in lines]
 
     def sync(self) -> bool:
@@ -68,6 +69,16 @@ def synced(tmp_path: Path) -> SyncedFolder:
 def test_a_first_sync_downloads_every_file(synced: SyncedFolder) -> None:
     assert synced.sync()
     assert synced.files() == {"one.py": b"1", "sub/two.py": b"22", ".airflowignore": b"sub\n"}
+
+
+def test_the_log_names_the_listing_that_became_current(synced: SyncedFolder) -> None:
+    synced.bucket.refused["dags/one.py"] = "AccessDenied"
+    synced.sync()
+    (line,) = [json.loads(line) for line in synced.logged if line.startswith('{"event"')]
+    listing = read_listing(synced.bucket.list(), "dags").manifest.name
+    version = (synced.root / "current").readlink().name
+    assert line == {"event": "dags_synced", "at": line["at"], "listing": listing, "version": version, "files": 2}
+    assert listing != version, "an upload waits for the listing; the version lacks a file"
 
 
 def test_without_changes_there_is_one_list_and_no_download(synced: SyncedFolder) -> None:
@@ -198,11 +209,46 @@ def test_replaced_versions_stay_for_a_day(synced: SyncedFolder) -> None:
     assert {path.stem for path in (synced.root / "manifests").iterdir()} == set(synced.versions())
 
 
-def test_a_busy_bucket_does_not_fill_the_disk(synced: SyncedFolder) -> None:
+def test_a_busy_bucket_does_not_fill_the_disk(synced: SyncedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openmwaa_runtime.sync_dags.folder.KEEP_FILES", 3 * KEEP_AT_MOST)
     for number in range(KEEP_AT_MOST + 20):
         synced.bucket.objects["dags/one.py"] = str(number).encode()
         synced.sync()
     assert len(synced.versions()) == 1 + KEEP_AT_MOST
+
+
+def test_a_small_folder_that_is_saved_every_second_keeps_more_versions(synced: SyncedFolder) -> None:
+    for number in range(KEEP_AT_MOST + 20):
+        synced.bucket.objects["dags/one.py"] = str(number).encode()
+        synced.sync()
+    assert len(synced.versions()) == KEEP_AT_MOST + 20, "a running task's version is gone"
+
+
+DAG = b"from airflow.sdk import DAG\n"
+
+
+def test_a_changed_dag_is_newer_than_a_parse_that_began_before_the_replacement(synced: SyncedFolder) -> None:
+    synced.bucket.objects |= {"dags/a.py": DAG, "dags/b.py": DAG}
+    synced.sync()
+    untouched = (synced.root / "current/b.py").stat().st_mtime
+    synced.bucket.objects["dags/a.py"] = DAG + b"# edited"
+    synced.sync()
+    replaced = (synced.root / "current").lstat().st_mtime
+    assert (synced.root / "current/a.py").stat().st_mtime >= replaced + PARSE_S - 0.001
+    assert (synced.root / "current/b.py").stat().st_mtime == untouched, "an unchanged DAG is parsed again"
+
+
+@pytest.mark.parametrize("change", ["edit", "delete"])
+def test_after_a_change_of_a_file_without_a_dag_every_dag_is_parsed_again(synced: SyncedFolder, change: str) -> None:
+    synced.bucket.objects |= {"dags/a.py": DAG, "dags/sql/query.sql": b"select 1"}
+    synced.sync()
+    os.utime(synced.root / "current/a.py", (1, 1))
+    if change == "edit":
+        synced.bucket.objects["dags/sql/query.sql"] = b"select 2"
+    else:
+        del synced.bucket.objects["dags/sql/query.sql"]
+    synced.sync()
+    assert (synced.root / "current/a.py").stat().st_mtime == (synced.root / "current").lstat().st_mtime
 
 
 def test_a_refused_key_is_logged_once(synced: SyncedFolder) -> None:
@@ -291,7 +337,7 @@ def test_if_no_object_can_be_read_nothing_is_taken_away(synced: SyncedFolder) ->
 def test_a_metric_line_has_the_embedded_format_and_the_keys(synced: SyncedFolder) -> None:
     synced.bucket.refused["dags/one.py"] = "AccessDenied"
     synced.sync()
-    (line,) = [json.loads(line) for line in synced.logged if line.startswith("{")]
+    (line,) = [json.loads(line) for line in synced.logged if line.startswith('{"_aws"')]
     assert line == {
         "_aws": {
             "Timestamp": int(synced.now * 1000),

@@ -51,6 +51,8 @@ def test_it_holds_every_file_of_the_packages_and_of_the_images_and_nothing_else(
         "cdktf_app/lazy_provider.cjs",
         "openmwaa/local/demo/burst_dag.py",
         *(f"openmwaa/images/airflow/requirements/{row.lock}.txt" for row in AIRFLOW_VERSIONS.values()),
+        "openmwaa/starter/dags/.airflowignore",
+        "openmwaa/starter/environment.yaml",
         "openmwaa_runtime/__main__.py",
         "worker_agent/wire.schema.json",
         *(f"{package}/py.typed" for package in sorted(PACKAGES)),

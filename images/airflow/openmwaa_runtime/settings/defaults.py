@@ -186,12 +186,16 @@ DEFAULTS: tuple[AirflowSetting, ...] = (
         _SCHEDULER,
     ),
     # --- new DAGs appear within seconds
-    fixed(
-        "dag_processor.refresh_interval", "5", "Seconds between scans of the synced folder (Airflow: 300).", _PROCESSOR
+    AirflowSetting(
+        "dag_processor.refresh_interval",
+        lambda env: "1" if env.get("OPENMWAA_DAG_LINK") else "3",
+        "`3`; `1` in `openmwaa local`",
+        "Seconds between scans of the synced folder (Airflow: 300).",
+        _PROCESSOR,
     ),
     fixed(
         "dag_processor.bundle_refresh_check_interval",
-        "2",
+        "1",
         "Interval at which the previous option is checked.",
         _PROCESSOR,
     ),

@@ -11,6 +11,7 @@ status.json                    the objects that are left out; its mtime is the t
 ```
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -26,10 +27,14 @@ Fetch = Callable[[Iterable[tuple[SourceObject, Path]]], Mapping[SourceObject, So
 
 KEEP_AT_LEAST = 3
 KEEP_AT_MOST = 50
+KEEP_FILES = 20_000
+"""More versions than KEEP_AT_MOST stay if they are small: an editor may save a file every second."""
 KEEP_S = 24 * 3600.0
 """A running task may import from its version long after the replacement. Hard links keep the disk usage low."""
 RESERVE_BYTES = 64 << 20
 """Or a twentieth of a small disk: for folders, links and the other containers of the task."""
+PARSE_S = 2.0
+"""A file is parsed again and again until this long after its version became current: see `_renew`."""
 _BLOCK = 4096
 _BUILDING = "building-"
 
@@ -98,6 +103,7 @@ class VersionedFolder:
             reasons |= failed
         if manifest.name != before:
             self._swap(manifest.name)
+            self._renew(manifest, old)
             if before is not None:
                 os.utime(self._manifest_file(before), (now, now))
         left_out = {wanted.files[path]: LeftOut(reason, path in manifest.files) for path, reason in reasons.items()}
@@ -180,9 +186,10 @@ class VersionedFolder:
         versions = [version for version in self._versions.iterdir() if version.name != before]
         newest_first = sorted(versions, key=lambda version: self._replaced_at(version.name), reverse=True)
         free = self._free(self.root)
+        at_most = max(KEEP_AT_MOST, KEEP_FILES // max(len(wanted.files), 1))
         for index, version in reversed([*enumerate(newest_first, start=1)]):  # the current version is the newest
             age_s = now - self._replaced_at(version.name)
-            is_kept = index < KEEP_AT_LEAST or (index < KEEP_AT_MOST and age_s < KEEP_S)
+            is_kept = index < KEEP_AT_LEAST or (index < at_most and age_s < KEEP_S)
             if is_kept and free >= needed:
                 continue
             shutil.rmtree(version, ignore_errors=True)
@@ -194,6 +201,20 @@ class VersionedFolder:
         link.unlink(missing_ok=True)
         link.symlink_to(Path("versions") / name)
         link.replace(self._link)
+
+    def _renew(self, manifest: Manifest, old: Manifest) -> None:
+        """Set the times of the files that the DAG processor must parse again: it reads a newer file at once.
+
+        A changed file is from the near future, so that a parse that has begun before the replacement does not count. If
+        a file without a DAG has changed, any DAG may import it.
+        """
+        folder, replaced = self._versions / manifest.name, self._link.lstat().st_mtime
+        changed = {path for path in manifest.files if not manifest.unchanged(path, old)}
+        shared = old.files.keys() - manifest.files.keys() or any(not may_have_dag(folder / path) for path in changed)
+        for path in manifest.files if shared else changed:
+            time = replaced + PARSE_S if path in changed else replaced
+            with contextlib.suppress(OSError):
+                os.utime(folder / path, (time, time))
 
     def _read(self, name: str | None) -> Manifest:
         if name is None:
@@ -217,6 +238,12 @@ def _check_size(source: SourceObject, target: Path) -> None:
     found = target.stat().st_size
     if found != source.size:
         raise OSError(f"{source.key} has {found} bytes instead of {source.size}")
+
+
+def may_have_dag(file: Path) -> bool:
+    """Airflow's own test, `might_contain_dag`."""
+    content = file.read_bytes().lower() if file.suffix == ".py" else b""
+    return b"dag" in content and b"airflow" in content
 
 
 def _check_any(wanted: Manifest, found: Manifest, reasons: Mapping[str, str]) -> None:

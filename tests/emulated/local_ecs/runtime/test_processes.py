@@ -80,6 +80,19 @@ async def test_the_environment_has_only_the_defined_variables(bench: Bench, monk
     assert seen["ECS_AGENT_URI"].startswith("http://127.20.0.2:4670/api/")
 
 
+async def test_the_variables_of_a_container_are_known_while_it_runs(bench: Bench) -> None:
+    bench.secrets.values["arn:key"] = "secret"
+    secrets = [{"name": "KEY", "valueFrom": "arn:key"}]
+    arn = await bench.start({"name": "scheduler", "command": ["sleep 60"], "secrets": secrets})
+    await eventually(lambda: bench.runner.environment_of("scheduler"), "the container runs")
+    environment = bench.runner.environment_of("scheduler")
+    assert environment is not None
+    assert environment["KEY"] == "secret"
+    assert bench.runner.environment_of("worker") is None
+    await bench.runner.stop(arn, reason="the end of the test")
+    await eventually(lambda: bench.runner.environment_of("scheduler") is None, "the container has stopped")
+
+
 async def test_two_containers_share_a_volume_which_is_removed_with_the_task(bench: Bench) -> None:
     mount = {
         "mountPoints": [{"containerPath": "/data", "sourceVolume": "v"}],
