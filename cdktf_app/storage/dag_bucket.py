@@ -4,6 +4,7 @@
 from cdktn_provider_aws.s3_bucket_lifecycle_configuration import S3BucketLifecycleConfigurationRuleExpiration
 from constructs import Construct
 
+from cdktf_app.base.resource_names import escape_template
 from cdktf_app.base.stack_context import StackContext
 from cdktf_app.storage.private_bucket import lifecycle_rule, private_bucket
 
@@ -29,6 +30,8 @@ class DagBucket(Construct):
                 lifecycle_rule("abandoned-uploads", abort_uploads_days=7),
                 lifecycle_rule(
                     "old-versions",
+                    # Running tasks start with the applied versions of artefacts, which may no longer be the newest.
+                    prefix=f"{escape_template(environment.dag_s3_path)}/" if environment.artefacts else "",
                     noncurrent_days=environment.noncurrent_version_expiration_days,
                     # Delete the marker of a deleted object when its versions have expired.
                     expiration=S3BucketLifecycleConfigurationRuleExpiration(expired_object_delete_marker=True),

@@ -79,17 +79,18 @@ def private_bucket(
 def lifecycle_rule(
     rule_id: str,
     *,
+    prefix: str = "",
     expiration: S3BucketLifecycleConfigurationRuleExpiration | None = None,
     noncurrent_days: int | None = None,
     abort_uploads_days: int | None = None,
 ) -> S3BucketLifecycleConfigurationRule:
-    """Return an enabled lifecycle rule for all objects."""
+    """Return an enabled lifecycle rule for the objects whose keys begin with `prefix`."""
     noncurrent = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration
     abort = S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload
     return S3BucketLifecycleConfigurationRule(
         id=rule_id,
         status="Enabled",
-        filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+        filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=prefix)],
         expiration=[expiration] if expiration else None,
         noncurrent_version_expiration=[noncurrent(noncurrent_days=noncurrent_days)] if noncurrent_days else None,
         abort_incomplete_multipart_upload=[abort(days_after_initiation=abort_uploads_days)]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from openmwaa.config.artefacts import ArtefactFields
 from openmwaa.deploy import pushed_images
 from openmwaa.deploy.steps import DeployError, StepRunner, find
 from openmwaa.operate import services
@@ -88,7 +89,8 @@ def destroy(run: StepRunner, options: DestroyOptions) -> None:
             if verdict.outcome == "changed":
                 run.apply(verdict)
     with run.step("destroy"):
-        run.synth(original)
+        # Terraform would read the artefacts first, which may be deleted already.
+        run.synth(original.model_copy(update=dict.fromkeys(ArtefactFields.model_fields)))
         run.apply(review(run.terraform, original, ["-destroy"]))
         _forget(run, workers)
     _say_what_stays(run, retained)

@@ -21,7 +21,8 @@ def local_images(airflow_python: Path, packages: Path) -> LocalImages:
     scaler = _links(packages / "scaler", ("scaler",))
     # For `prepare-artefacts`: uv, which is no package of Airflow's environment, and the user's package index.
     index = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_CERT_"))}
-    variables = {**_environment(airflow), "OPENMWAA_UV": uv_program(), **index}
+    cache = {"UV_CACHE_DIR": str(Path.home() / ".cache" / "uv")}  # the home of a container ends with it
+    variables = {**_environment(airflow), "OPENMWAA_UV": uv_program(), **cache, **index}
     return LocalImages(
         by_label={
             "airflow": LocalImage("airflow", (str(airflow_python), "-m", "openmwaa_runtime"), variables),

@@ -42,14 +42,20 @@ import json
 from airflow import settings
 settings.initialize()
 from airflow.logging_config import get_remote_task_log
-from airflow.sdk.log import init_log_file, load_remote_log_handler
+from airflow.sdk.log import load_remote_log_handler
 from airflow.utils.log.log_reader import TaskLogReader
 from airflow.utils.state import TaskInstanceState
 from types import SimpleNamespace
-from openmwaa_runtime.task_logs.writer import UnavailableError
+from airflow.jobs.triggerer_job_runner import TriggerLoggingFactory
+from airflow.sdk.log import logging_processors
+from openmwaa_runtime.task_logs.cloudwatch import LIMITS
+from openmwaa_runtime.task_logs.writer import LogWriter, UnavailableError
 
 class Source:
-    place, lines = "group", []
+    place, lines, limits, kept = "group", [], LIMITS, {}
+    def put(self, stream, lines):
+        self.kept.setdefault(stream, []).extend(json.loads(line.text)["event"] for line in lines)
+        return 0
     def read(self, stream):
         if stream == "away":
             raise UnavailableError("ThrottlingException")
@@ -60,11 +66,16 @@ remote._source = Source()
 def read(stream, state):
     return [json.loads(line)["event"] for line in remote.stream(stream, SimpleNamespace(state=state))[1][0]]
 path = "dag_id=d/run_id=r/task_id=t/attempt=1.log"
+remote.writer = LogWriter(remote._source)
+trigger = TriggerLoggingFactory(log_path=path + ".trigger.7.log", ti=None)
+trigger(logging_processors(json_output=True)).info("of a trigger")
+trigger.upload_to_remote()
+trigger.close()
 print(json.dumps({
     "same": remote is load_remote_log_handler(),
     "served": handler._read_from_logs_server(None, "path"),
     "local": handler._read_from_local("path"),
-    "trigger": init_log_file(path + ".trigger.7.log")._stream == init_log_file(path)._stream == path,
+    "kept": remote._source.kept,
     "running": read(path, TaskInstanceState.RUNNING),
     "failed": read(path, TaskInstanceState.FAILED),
     "away": read("away", TaskInstanceState.RUNNING),
@@ -166,7 +177,9 @@ def test_the_web_server_reads_from_the_destination_only(container: dict[str, str
     options = {**environment, **airflow_environment("web-server", environment, "127.0.0.1")}
     found = run_airflow_program(READER, tmp_path, **options)
     (failed,), (away,) = found.pop("failed"), found.pop("away")
-    assert found == {"same": True, "served": [[], []], "local": [[], []], "trigger": True, "running": []}
+    stream = "dag_id=d/run_id=r/task_id=t/attempt=1.log"
+    assert found.pop("kept") == {stream: ["of a trigger"]}, "the lines of a trigger are not in the log of its task"
+    assert found == {"same": True, "served": [[], []], "local": [[], []], "running": []}
     assert failed.startswith("This try has no line:")
     assert away == "The log cannot be read: ThrottlingException"
 

@@ -39,6 +39,11 @@ def test_each_plan_reads_the_versions_and_no_content(stack: Stack) -> None:
     assert all("versioning" in data["lifecycle"]["postcondition"][0]["error_message"] for data in found.values())
 
 
+def test_applied_versions_of_artefacts_do_not_expire(stack: Stack) -> None:
+    _, versions = stack.resources("aws_s3_bucket_lifecycle_configuration")["storage_lifecycle"]["rule"]
+    assert versions["filter"] == [{"prefix": "dags/"}]
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_every_component_has_the_versions_so_a_new_object_is_a_new_revision(stack: Stack, component: str) -> None:
     service = "worker-default" if component == "worker" else component

@@ -2,6 +2,7 @@
 """Installs the artefacts of a component before Airflow starts: startup script, requirements, plugins."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,14 +25,14 @@ def install(component: str, environ: Mapping[str, str], login: Login, stream: st
     folder = Path(environ["AIRFLOW_HOME"])
     bucket = Bucket(environ)
     variables = script_variables(component, bucket, folder, stream=stream)
+    paths = [environ.get("PYTHONPATH", ""), variables.get("PYTHONPATH", "")]
     if file := bucket.artefact("REQUIREMENTS", folder / "requirements.txt"):
         text = file.read_text(encoding="utf-8", errors="replace")
         packages = requirements.install(bucket, text, login, folder)
-        paths = (str(_after_site_packages(packages)), environ.get("PYTHONPATH", ""), variables.get("PYTHONPATH", ""))
-        variables |= {
-            "PYTHONPATH": os.pathsep.join(dict.fromkeys(path for path in paths if path)),
-            "PATH": f"{variables.get('PATH', os.defpath)}{os.pathsep}{packages}/bin",
-        }
+        paths.insert(0, str(_after_site_packages(packages)))
+        variables["PATH"] = f"{variables.get('PATH', os.defpath)}{os.pathsep}{packages}/bin"
+    # The image's own modules stay in front, whatever the script has set.
+    variables["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
     if found := unpacked_plugins(bucket, folder):
         variables.setdefault("AIRFLOW__CORE__PLUGINS_FOLDER", str(found))
     return variables
@@ -44,7 +45,8 @@ def _after_site_packages(packages: Path) -> Path:
     """
     module = packages.with_name("sitecustomize") / "sitecustomize.py"
     module.parent.mkdir(exist_ok=True)
-    module.write_text(f"import site\n\nsite.addsitedir({str(packages)!r})\n", encoding="utf-8")
+    code = f"import site\nimport sys\n\nif sys.prefix == {sys.prefix!r}:\n    site.addsitedir({str(packages)!r})\n"
+    module.write_text(code, encoding="utf-8")  # another virtual environment has packages of its own
     return module.parent
 
 

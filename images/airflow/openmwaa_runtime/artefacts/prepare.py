@@ -54,10 +54,10 @@ def main(environ: Mapping[str, str], *, log: Callable[[str], None] = print) -> N
                 builder = builder or Builder(bucket, text, Path(name), log)
                 archive = builder.build(architecture, folder)
                 bucket.upload(key, archive)
-            except StartupError as error:
+            except (StartupError, OSError) as error:  # such as a full disk
                 for table in tables:
                     _record(table, key, sha256=None, error=str(error))
-                raise
+                raise error if isinstance(error, StartupError) else ArtefactError(str(error)) from error
             for table in tables:
                 _record(table, key, sha256=requirements.sha256(archive), error=None)
 
