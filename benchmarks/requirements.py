@@ -57,4 +57,4 @@ def measure() -> dict[str, Any]:
     found = {"packages": len(PACKAGES.split()), "fits": checked.returncode == 0, "check_s": seconds}
     found |= json.loads(done.stdout)
     print(checked.stdout or checked.stderr, flush=True)
-    return {"requirements": {key: round(value, 2) for key, value in found.items()}}
+    return {key: round(value, 2) for key, value in found.items()}
