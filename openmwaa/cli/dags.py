@@ -120,14 +120,16 @@ def deploy(
         say(f"{'delete ' if delete else 'keep   '} {path}, which the folder does not have")
     with reported(f"Uploading to {bucket.name}", print_progress):
         bucket.apply(plan, delete=delete)
-    changes = bool(plan.changed or (delete and plan.removed))
+    deleted = plan.removed if delete else ()
     say(f"{len(plan.changed)} files uploaded, {plan.unchanged} unchanged: s3://{bucket.name}")
     status = WaitStatus()
-    if changes and not no_wait:
+    if (plan.changed or deleted) and not no_wait:
         limit_s = timeout.time.total_seconds() if timeout.time else float("inf")
         with reported("Waiting until the DAGs are parsed", print_progress, every_s=30):
             try:
-                status = wait_for([lambda: bucket.parsed(plan.changed, began)], 2, limit_s=limit_s, progress=say)
+                status = wait_for(
+                    [lambda: bucket.parsed(plan.changed, deleted, began)], 2, limit_s=limit_s, progress=say
+                )
             except UnreachableError as error:
                 status = WaitStatus((str(error),))
     errors = status.data.get("import_errors", {})
@@ -154,7 +156,6 @@ def _print(found: Any, folder: Path) -> None:
     for finding in found["findings"]:
         line = f":{finding['line']}" if finding["line"] else ""
         print_line(f"{folder / finding['file']}{line}: {finding['kind']}: {finding['text']}")
-    errors, dags, files = len(found["findings"]), len(found["dags"]), found["files"]
-    print_line(f"{dags} DAGs in {files} files: {errors or 'no'} error{'' if errors == 1 else 's'}.")
+    print_line(f"Files: {found['files']}, DAGs: {len(found['dags'])}, errors: {len(found['findings'])}.")
     if not found["checks_references"]:
         print_line("Connections, variables and pools are not checked: the environment does not run on this machine.")

@@ -129,8 +129,8 @@ class DagUpload:
         with aws_errors(self.connection, "s3:PutObject", f"s3://{self.name}/{self._prefix}{path}"):
             self._s3.put_object(Bucket=self.name, Key=self._prefix + path, Body=content, Metadata=metadata)
 
-    def parsed(self, paths: Iterable[str], since: float) -> WaitStatus:
-        """Return whether the DAG processor has the bucket's content and has parsed the DAGs of `paths`."""
+    def parsed(self, paths: Iterable[str], deleted: Iterable[str], since: float) -> WaitStatus:
+        """Return whether the DAG processor has the bucket's content, has parsed `paths` and has forgotten `deleted`."""
         self._seen.add(self._listing().manifest.name)
         synced_at = self._synced_at(since)
         if synced_at is None:
@@ -147,8 +147,9 @@ class DagUpload:
             if (path in parsed and datetime.fromisoformat(parsed[path]) < synced_at)
             or (path not in parsed and new and may_have_dag(self.folder / path))
         ]
+        late += [path for path in deleted if path in parsed]
         data = {"import_errors": {error["filename"]: error["stack_trace"] for error in errors}}
-        return WaitStatus(tuple(f"{path} is not parsed yet." for path in late[:1]), data=data)
+        return WaitStatus(tuple(f"Airflow has not processed {path} yet." for path in late[:1]), data=data)
 
     def _synced_at(self, since: float) -> datetime | None:
         """Return when a listing of the bucket became current at the DAG processor, by the syncer's log."""

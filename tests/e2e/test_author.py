@@ -97,7 +97,7 @@ def test_every_command_of_the_tutorial_succeeds(author: Author) -> None:
         done[command] = author.run(command)
     failed = {command: ran for command, ran in done.items() if ran.returncode}
     assert not failed, failed
-    assert done["openmwaa dags check"].stdout.startswith("1 DAGs in 1 files: no errors.")
+    assert done["openmwaa dags check"].stdout.startswith("Files: 1, DAGs: 1, errors: 0.")
     assert "Hello, Airflow!" in done["openmwaa dags test hello"].stdout
     single = done["openmwaa dags test hello greeting"].stdout.splitlines()
     assert single[-1] == "greeting: success"

@@ -35,6 +35,7 @@ SERVICE, TASK = f"{ECS}:service/openmwaa-example", f"{ECS}:task/openmwaa-example
 QUEUE, BUCKET = f"{SQS}:airflow-celery-example-default", f"{S3}:::openmwaa-example-us-east-1-{ACCOUNT}"
 GROUP = f"{LOGS}:us-east-1:{ACCOUNT}:log-group:airflow-example"
 SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:openmwaa-example"
+CONNECTIONS = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:airflow/connections"
 FERNET = f"{SECRET}/fernet-key-{'0' * 26}-AbCdEf"
 ORDERS = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/openmwaa/example/scaler"
 OTHER_ENVIRONMENT = {
@@ -97,6 +98,10 @@ ROWS = [
     Row("worker", "ecs:UpdateService", f"{SERVICE}/worker-default-a", False),
     Row("worker", "ecs:StopTask", TASK, False),
     Row("worker", "secretsmanager:GetSecretValue", FERNET, False),
+    Row("worker", "secretsmanager:GetSecretValue", f"{CONNECTIONS}/one-AbCdEf", True),
+    Row("worker", "secretsmanager:GetSecretValue", f"{CONNECTIONS}-of-others/one-AbCdEf", False),
+    Row("worker", "secretsmanager:PutSecretValue", f"{CONNECTIONS}/one-AbCdEf", False),
+    Row("scheduler", "secretsmanager:GetSecretValue", f"{CONNECTIONS}/one-AbCdEf", False),
     Row("worker", "secretsmanager:GetSecretValue", f"{SECRET}/celery-database-password-AbCdEf", False),
     Row("worker", "ssm:PutParameter", f"{ORDERS}/default", False),
     Row("worker", "kms:Decrypt", KEY, False),
@@ -138,7 +143,8 @@ OWN_CLUSTER = {"ecs:cluster": f"{ECS}:cluster/openmwaa-example"}
 WITH_CONTEXT: list[tuple[Row, Mapping[str, str]]] = [
     (Row("worker", "kms:Decrypt", KEY, True), {VIA: "sqs.us-east-1.amazonaws.com"}),
     (Row("worker", "kms:Decrypt", KEY, True), {VIA: "s3.us-east-1.amazonaws.com"}),
-    (Row("worker", "kms:Decrypt", KEY, False), {VIA: "secretsmanager.us-east-1.amazonaws.com"}),
+    # For connections that are encrypted with it: `GetSecretValue` is held to their prefixes.
+    (Row("worker", "kms:Decrypt", KEY, True), {VIA: "secretsmanager.us-east-1.amazonaws.com"}),
     (Row("worker", "kms:Decrypt", KEY, False), {VIA: "rds.us-east-1.amazonaws.com"}),
     (Row("worker", "cloudwatch:PutMetricData", "*", True), {"cloudwatch:namespace": "mine"}),
     (Row("worker", "cloudwatch:PutMetricData", "*", False), {"cloudwatch:namespace": "openmwaa"}),

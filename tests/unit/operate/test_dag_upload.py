@@ -202,7 +202,7 @@ def test_dags_are_parsed_when_a_parse_is_newer_than_the_sync(
     aws.log = ["no JSON", '["dags_synced"]', json.dumps(line)]
     api = Airflow({"lib/two.py": NOON.replace(hour=14), "one.py": parsed}, errors)
     monkeypatch.setattr(DagUpload, "_api", lambda _self, *words: api(*words))
-    status = bucket.parsed(("one.py", "README.md"), 0.0)
+    status = bucket.parsed(("one.py", "README.md"), (), 0.0)
     assert status.outcome == outcome
     if synced:
         assert status.data["import_errors"].keys() == errors.keys()
@@ -217,6 +217,20 @@ def test_a_new_dag_is_awaited_until_it_appears_or_seconds_have_passed(
     aws.log = [json.dumps({"event": "dags_synced", "at": NOON.timestamp(), "listing": name})]
     api = Airflow({}, {})
     monkeypatch.setattr(DagUpload, "_api", lambda _self, *words: api(*words))
-    assert bucket.parsed(("new.py", "one.py"), 0.0).awaited == ("new.py is not parsed yet.",)
+    assert bucket.parsed(("new.py", "one.py"), (), 0.0).awaited == ("Airflow has not processed new.py yet.",)
     bucket._synced_since -= NEW_WITHIN_S
-    assert bucket.parsed(("new.py", "one.py"), 0.0).outcome == "done", "a file that .airflowignore has is awaited"
+    assert bucket.parsed(("new.py", "one.py"), (), 0.0).outcome == "done", "a file that .airflowignore has is awaited"
+
+
+@pytest.mark.parametrize("known_as", ["dags", "errors"])
+def test_a_deleted_file_is_awaited_until_airflow_has_neither_its_dag_nor_its_error(
+    bucket: DagUpload, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, known_as: str
+) -> None:
+    name = bucket._listing().manifest.name
+    aws.log = [json.dumps({"event": "dags_synced", "at": NOON.timestamp(), "listing": name})]
+    found: dict[str, datetime] = {"old.py": NOON}
+    api = Airflow(found if known_as == "dags" else {}, found if known_as == "errors" else {})
+    monkeypatch.setattr(DagUpload, "_api", lambda _self, *words: api(*words))
+    assert bucket.parsed((), ("old.py",), 0.0).awaited == ("Airflow has not processed old.py yet.",)
+    api.entries = {"dags": [], "import_errors": []}
+    assert bucket.parsed((), ("old.py",), 0.0).outcome == "done"
