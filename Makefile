@@ -21,9 +21,9 @@ test: bootstrap ## Run all checks of CI
 	@$(MAKE) --no-print-directory -j2 -f $(MAKEFILE) lint tests
 
 # A file's tests share its fixtures, so a process runs the whole file; the slow tiers come first. Most slow tests wait for
-# Terraform or for a worker: four processes more than there are cores.
+# Terraform or for a worker: two processes more than there are cores.
 tests: bootstrap
-	@cd $(ROOT) && $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 4) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	@cd $(ROOT) && $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2) --maxprocesses 6 --dist loadfile --no-loadscope-reorder
 
 unit: bootstrap ## Run the fast tests: no Node, no server, no process
 	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 tests/unit
