@@ -175,10 +175,21 @@ async def test_a_change_of_the_control_plane_loses_no_task(e2e: E2E, change: str
 
 
 async def test_an_environment_falls_asleep_and_wakes_with_its_tasks(e2e: E2E) -> None:
-    # 12 slots: 6 tasks or more are queued when it falls asleep.
-    async with a_burst(e2e, Burst(tasks=18, seconds=20)) as burst:
+    # 12 slots, and no task ends before all workers drain: 6 tasks or more are queued when it falls asleep.
+    async with a_burst(e2e, Burst(tasks=18, seconds=600), waits=True) as burst:
         await until("a task starts", burst.has_started, 240)
-        asleep = await asyncio.to_thread(e2e.openmwaa, "sleep", "environment.yaml", "--reason", "night", "--json")
+        words = ("sleep", "environment.yaml", "--reason", "night", "--json")
+        sleeping = asyncio.create_task(asyncio.to_thread(e2e.openmwaa, *words))
+
+        async def all_drain() -> bool:
+            lines = (e2e.paths.logs / "scaler.log").read_text().splitlines()
+            decision = next(line for line in reversed(lines) if '"event":"decision"' in line)
+            workers = json.loads(decision[decision.index("{") :])["workers"]
+            return workers["draining"] > 0 and not workers["busy"] + workers["consuming_idle"] + workers["starting"]
+
+        await until("all workers drain", all_drain, 240)
+        burst.finish()
+        asleep = await sleeping
         assert asleep.returncode == 0, f"{asleep.stdout}\n{asleep.stderr}"
         before = burst.journal
         services = await asyncio.to_thread(lambda: (daemon_client.status(e2e.paths) or {})["services"])

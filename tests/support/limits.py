@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 NAME: Final = "limits"
-QUEUES: Final = 47
+QUEUES: Final = 45
 """One more is too much for the policy of the worker's role, which IAM limits to 10 240 characters."""
 _FLEETS: Final = 4
 _TAG: Final = "é漢 _.:/=+-@"
