@@ -385,10 +385,10 @@ WRONG = {
     ),
     "queues that do not fit into a policy": (
         f"name: {'e' * 80}\nweb_access: {{allow_http: true}}\nfleets:\n  x:\n    queues:\n    - default\n"
-        + "".join(f"    - q{number}\n" for number in range(47)),
+        + "".join(f"    - q{number}\n" for number in range(45)),
         3,
         "fleets",
-        "take 5664 characters in the policy of the worker's role, and at most 5632 fit",
+        "take 5428 characters in the policy of the worker's role, and at most 5376 fit",
     ),
     "fleets that do not fit into a policy": (
         f"name: {'e' * 80}\nweb_access: {{allow_http: true}}\nfleets:\n  x: {{queues: [default]}}\n"
