@@ -104,6 +104,7 @@ def test_every_command_of_the_tutorial_succeeds(author: Author) -> None:
     assert "DAGs come from" in done["openmwaa local up --dags ./dags"].stdout
 
 
+@pytest.mark.slow
 def test_an_edit_a_new_file_and_a_deletion_in_the_folder_are_in_airflow(author: Author) -> None:
     author.until_dags(lambda dags: dags == {"hello"})
     hello = author.project / "dags/hello.py"
@@ -133,6 +134,7 @@ def test_a_check_names_file_line_and_reason(author: Author) -> None:
     assert found == {("queue", "broken.py", 6), ("import", "syntax.py", 2), ("variable", "broken.py", 12)}
 
 
+@pytest.mark.slow
 def test_a_debugger_opens_where_a_task_fails(author: Author) -> None:
     file = author.project / "dags/broken.py"
     file.write_text(BROKEN.replace('(queue="gpu")', ""))
