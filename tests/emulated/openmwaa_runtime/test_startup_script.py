@@ -53,6 +53,15 @@ def test_they_hold_also_if_the_script_exits(script: Script) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["trap 'echo bye' EXIT\nexport A=1", "set -- x y\nexport A=1", "export A=1 PATH=/nowhere", "set -eu\nexport A=1"],
+    ids=["a trap of its own", "other arguments", "another PATH", "strict"],
+)
+def test_they_hold_whatever_the_script_changes_in_bash(script: Script, text: str) -> None:
+    assert script.run(text)["A"] == "1"
+
+
+@pytest.mark.parametrize(
     ("component", "name"),
     [
         *(("worker", "worker"), ("web-server", "webserver"), ("execution-api", "webserver")),

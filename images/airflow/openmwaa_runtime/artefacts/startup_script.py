@@ -6,6 +6,7 @@ openmwaa and none that connects the components, because some are passwords and a
 """
 
 import os
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -26,8 +27,14 @@ RESERVED = (*_HIDDEN, "AWS_", "ECS_", "AIRFLOW_HOME", "MWAA_AIRFLOW_COMPONENT")
 """Starts of variables that a script cannot change; it does not see the first ones."""
 _OF_BASH = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "BASH_ENV"})
 _KEPT_LINES = 1000
-# The trap writes the variables also if the script calls `exit`.
-_SOURCE = 'trap \'env -0 > "$1"\' EXIT; . "$0"'
+# The trap writes the variables also if the script calls `exit`, the last line if the script has set a trap of its own.
+# A function has the file's name, because the script may change "$1"; `env` by its path, because it may change PATH.
+_SOURCE = """
+_openmwaa_export() {{ /usr/bin/env -0 > {file}; }}
+trap _openmwaa_export EXIT
+. "$0"
+set -- $? && _openmwaa_export && exit $1
+"""
 
 
 class StartupScriptError(StartupError):
@@ -55,7 +62,8 @@ def run(
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     with tempfile.TemporaryDirectory(prefix="openmwaa-startup-") as folder:
         exported = Path(folder, "variables")
-        problem = _run(("bash", "-c", _SOURCE, str(script), str(exported)), variables, lines, log, within_s)
+        source = _SOURCE.format(file=shlex.quote(str(exported)))
+        problem = _run(("bash", "-c", source, str(script)), variables, lines, log, within_s)
         found = _read(exported) if problem is None else {}
     changed = {name: value for name, value in found.items() if variables.get(name) != value}
     refused = sorted(name for name in changed if name.startswith(RESERVED))
@@ -64,7 +72,7 @@ def run(
         log(lines[-1])
     lines.append(f"the startup script {problem or 'has succeeded'}")
     log(lines[-1])
-    write_log(list(lines))
+    write_log(list(lines.copy()))  # one step, since a process in the background may still write
     if problem:
         raise StartupScriptError(f"the startup script {problem}; {component} does not start")
     return {name: value for name, value in changed.items() if name not in refused}
