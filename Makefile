@@ -20,7 +20,7 @@ demo: bootstrap ## Run a complete environment on this machine with a burst of ta
 test: bootstrap ## Run all checks of CI
 	@$(MAKE) --no-print-directory -j2 -f $(MAKEFILE) lint tests
 
-# A file's tests share its fixtures, so a process runs the whole file; the slow tiers come first. Most slow tests wait for
+# The slow tiers come first. A process runs whole files (tests/conftest.py). Most slow tests wait for
 # Terraform or for a worker: two processes more than there are cores.
 tests: bootstrap
 	@cd $(ROOT) && $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2) --maxprocesses 6 --dist loadfile --no-loadscope-reorder

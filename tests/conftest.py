@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["tests.support.container_env", "tests.support.localstack", "tests.support.synthesis"]
 
@@ -28,7 +30,19 @@ INSTALLS_WITHIN_S = 1800
 
 
 # These wait for Terraform, Airflow or workers for minutes: they run first, beside tests that compute.
-WAITING = ("tests/e2e/test_real_airflow.py", "tests/emulated/test_production_example.py")
+WAITING = ("tests/e2e/", "tests/emulated/test_production_example.py")
+
+
+class OneEnvironment(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
+    """A process runs a whole file, since its tests share fixtures; all files of e2e share one environment."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/e2e" if nodeid.startswith("tests/e2e/") else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneEnvironment | None:
+    return OneEnvironment(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,10 +28,11 @@ base==2.0 ; python_version > '3' \
 CONSTRAINTS = "https://raw.githubusercontent.com/apache/airflow/constraints-3.3.2/constraints-3.12.txt"
 
 
-@pytest.fixture(autouse=True)
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An index; the image has airflow 3.3.2 and base 2.0."""
-    files = tmp_path / "files"
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an index and uv's cache, without which each call of uv starts every Python of the machine."""
+    folder = tmp_path_factory.mktemp("index")
+    files = folder / "files"
     for name, version, requires in (
         ("airflow", "3.3.2", ["base>=2"]),
         ("airflow", "2.11.2", ["base<2"]),
@@ -51,14 +52,20 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     write_wheel(files, "fast", "0.9", tag=X86)
     write_wheel(files, "fast", "0.9", tag=ARM)
     write_source(files, "fast", "1.0")
-    lock = tmp_path / "lock.txt"
-    lock.write_text(LOCK)
-    monkeypatch.setattr(venvs, "lock_file", lambda _name: lock)
-    url = write_index(tmp_path / "simple", files)
+    (folder / "lock.txt").write_text(LOCK)
+    write_index(folder / "simple", files)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def index(shared: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An index; the image has airflow 3.3.2 and base 2.0."""
+    monkeypatch.setattr(venvs, "lock_file", lambda _name: shared / "lock.txt")
+    url = (shared / "simple").as_uri()
     for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_INDEX_URL", url)
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(shared / "cache"))
     return url
 
 
