@@ -58,6 +58,8 @@ def split(text: str, limit: int) -> Iterator[str]:
         yield from _cut(text, limit, lambda part, _first: part)
         return
     same: dict[str, Any] = {key: event[key] for key in ("timestamp", "level", "logger") if key in event}
+    if _size(_dumps(same)) > limit // 2:  # no room for the text
+        same = {}
     others = {key: value for key, value in event.items() if key != "event"}
     if isinstance(event.get("event"), str) and _size(_dumps(others)) <= limit // 4:
         yield from _cut(
@@ -95,6 +97,6 @@ def _size(text: str) -> int:
 def _structured(text: str) -> dict[str, Any] | None:
     try:
         event = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None

@@ -19,10 +19,10 @@ _END: Final = 64
 
 def stream_name(path: str) -> str:
     """Return the stream of a log; a name above the limit keeps its start and its end around a hash of all of it."""
-    name = _REFUSED.sub("_", _TRIGGER.sub("", PurePosixPath(path).as_posix()).lstrip("/"))
-    data = name.encode("utf-8", "replace")
+    full = _TRIGGER.sub("", PurePosixPath(path).as_posix()).lstrip("/")
+    data = _REFUSED.sub("_", full).encode("utf-8", "replace")
     if len(data) <= LIMIT:
         return data.decode()
-    digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    digest = hashlib.sha256(full.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     start, end = data[: LIMIT - _END - len(digest) - 2], data[-_END:]
     return f"{start.decode(errors='ignore')}~{digest}~{end.decode(errors='ignore')}"

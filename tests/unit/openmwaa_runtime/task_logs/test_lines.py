@@ -44,6 +44,15 @@ def test_a_long_traceback_is_kept_as_the_text_of_its_line() -> None:
     assert "".join(json.loads(part)["event"] for part in split(line, LIMIT)) == line
 
 
+@pytest.mark.parametrize(
+    "line", [airflow_line("x" * 900, logger="l" * 2000), "[" * 200_000], ids=["a long logger", "deeply nested"]
+)
+def test_a_line_of_an_odd_form_is_split_too(line: str) -> None:
+    parts = list(split(line, LIMIT))
+    assert max(len(part.encode()) for part in parts) <= LIMIT
+    assert "".join(json.loads(part)["event"] if part[0] == "{" else part for part in parts) == line
+
+
 def test_a_line_of_three_megabytes_fits_cloudwatchs_events() -> None:
     parts = list(split(airflow_line("ä" * 1_500_000), LIMITS.line_bytes))
     assert max(len(part.encode()) for part in parts) <= 262_144 - 26

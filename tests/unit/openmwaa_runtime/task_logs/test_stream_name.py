@@ -49,3 +49,8 @@ def test_long_names_that_differ_in_one_character_have_streams_of_their_own() -> 
     paths = [f"dag_id={'d' * 250}/run_id={'r' * 249}{end}/task_id={'t' * 250}/attempt=1.log" for end in "abc"]
     paths.append(paths[0].replace("attempt=1", "attempt=2"))
     assert len({stream_name(path) for path in paths}) == len(paths)
+
+
+def test_every_path_of_a_long_log_has_one_stream() -> None:
+    path = f"dag_id={'d' * 250}/run_id={'r' * 250}/task_id={'t' * 250}/attempt=1.log"
+    assert {stream_name(path), stream_name(f"{path}.trigger.7.log")} == {stream_name(f"/{path}")}
