@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, choose
-from openmwaa.cli.output import AsJson, error_console, print_line, print_progress, write_json
+from openmwaa.cli.output import AsJson, print_line, print_progress, write_json
 from openmwaa.config import environment_file
 from openmwaa.config.environment import Environment
 from openmwaa.deploy.requirements import RequirementsCheckError
@@ -58,7 +58,7 @@ def check(
     if as_json:
         write_json(result.as_data())
     for line in () if as_json else result.sentences():
-        (print_line if result.fits else error_console().print)(line)
+        (print_line if result.fits else print_progress)(line)
     raise typer.Exit(0 if result.fits else EXIT_CONFLICT)
 
 

@@ -18,7 +18,7 @@ from openmwaa.errors import OpenmwaaError
 from openmwaa.local.install import venvs
 from openmwaa_runtime.artefacts import requirements_file
 from openmwaa_runtime.artefacts.requirements_file import PLUGINS_OF_MWAA, Requirement, RequirementsFile
-from openmwaa_runtime.artefacts.resolver import NoSolutionError, Platform, Resolver, pins_of_lock
+from openmwaa_runtime.artefacts.resolver import NoSolutionError, Package, Platform, Resolver, pins_of_lock
 from openmwaa_runtime.errors import StartupError
 
 _MOST_CONFLICTS: Final = 5
@@ -38,6 +38,8 @@ class Conflict:
     """The packages of the image that take part."""
     fixes: Mapping[int, str]
     """The line of a requirement -> what to write there instead; each one is enough."""
+    reason: str = ""
+    """Why a requirement alone cannot be installed, such as uv's answer."""
 
     def sentences(self) -> Iterator[str]:
         """Yield the conflict, and what fixes it."""
@@ -46,16 +48,17 @@ class Conflict:
         if len(named) > 1:
             yield f"{' and '.join(named)} exclude each other."
         else:
-            yield f"{named[0]} cannot be installed: the index has no fitting version of it or of what it needs."
+            yield f"{named[0]} cannot be installed:"
+            yield from (f"  {line}" for line in self.reason.splitlines())
         for line, text in self.fixes.items():
             yield f"  To fix it, write `{requirements_file.redacted(text)}` in line {line}."
-        if not self.fixes:
+        if not self.fixes and len(named) > 1:
             yield "  No other version fits: remove the requirement, or build an image with it."
 
     def as_data(self) -> dict[str, Any]:
         """Return the conflict for JSON."""
         lines = [{"line": requirement.line, "text": str(requirement)} for requirement in self.requirements]
-        return {"requirements": lines, "pins": self.pins, "fixes": self.fixes}
+        return {"requirements": lines, "pins": self.pins, "fixes": self.fixes, "reason": self.reason}
 
 
 @dataclass
@@ -134,6 +137,9 @@ class _Check:
         image = {requirements_file.normalized(pin.partition("==")[0].partition("[")[0]) for pin in self._pins}
         found = self._resolver.packages([requirement.text for requirement in self._file.requirements], self._pins)
         added = {name: package for name, package in found.items() if name not in image}
+        if conflicts := [*self._without_own_hash(added)]:
+            self._result.conflicts[self._architecture] = conflicts
+            return
         self._result.packages[self._architecture] = {name: package.version for name, package in added.items()}
         self._result.notes += [
             f"{name}=={package.version} has no wheel for Python {IMAGE_PYTHON} on {self._architecture}: it is built "
@@ -155,7 +161,8 @@ class _Check:
                 others = [other for other in involved if other is not requirement]
                 if fix := self._fix(requirement, others):
                     fixes[requirement.line] = fix
-            yield Conflict(tuple(involved), tuple(pin.partition(";")[0].strip() for pin in pins), fixes)
+            reason = self._answer(involved, pins) if len(involved) + len(pins) == 1 else ""
+            yield Conflict(tuple(involved), tuple(pin.partition(";")[0].strip() for pin in pins), fixes, reason)
             changed = next(iter(fixes), involved[0].line)
             left = [
                 Requirement(requirement.line, fixes.get(changed, "")) if requirement.line == changed else requirement
@@ -172,12 +179,23 @@ class _Check:
             return None
         return requirement.pinned(found)
 
+    def _without_own_hash(self, found: Mapping[str, Package]) -> Iterator[Conflict]:
+        for requirement in self._file.requirements:
+            package = found.get(requirement.name or "")
+            if package and requirement.hashes and package.hashes and package.hashes.isdisjoint(requirement.hashes):
+                reason = f"no file of version {package.version} for {self._architecture} has one of its hashes"
+                yield Conflict((requirement,), (), {}, reason)
+
     def _fails(self, requirements: Sequence[Requirement], pins: Sequence[str]) -> bool:
+        return bool(self._answer(requirements, pins))
+
+    def _answer(self, requirements: Sequence[Requirement], pins: Sequence[str]) -> str:
+        """Return uv's answer to what has no solution; empty if there is one."""
         try:
             self._resolver.packages([requirement.text for requirement in requirements], pins)
-        except NoSolutionError:
-            return True
-        return False
+        except NoSolutionError as error:
+            return str(error)
+        return ""
 
 
 def minimal(fails: Callable[[Sequence[T]], bool], candidates: Sequence[T]) -> list[T]:

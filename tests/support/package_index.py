@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A package index as folders: small wheels and the pages of a simple index."""
 
+import hashlib
 import re
 import tarfile
 from collections.abc import Iterable
@@ -47,7 +48,8 @@ def write_index(folder: Path, files: Path) -> str:
     pages: dict[str, list[str]] = {}
     for file in sorted(files.iterdir()):
         name = re.sub(r"[-_.]+", "-", file.name.split("-")[0])
-        pages.setdefault(name, []).append(f'<a href="{file.as_uri()}">{file.name}</a>')
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        pages.setdefault(name, []).append(f'<a href="{file.as_uri()}#sha256={digest}">{file.name}</a>')
     for name, links in pages.items():
         page = folder / name / "index.html"
         page.parent.mkdir(parents=True, exist_ok=True)

@@ -100,3 +100,17 @@ def test_an_index_that_this_machine_does_not_reach_is_a_note(
     monkeypatch.setattr(requirements, "check", failing(RequirementsCheckError("no answer")))
     assert deployed(world).report.outcome == "done"
     assert "requirements not checked here: no answer" in world.text
+
+
+def test_the_remedy_follows_the_conflict() -> None:
+    two = Conflict((Requirement(1, "old[x]==1"),), ("base==2.0",), {})
+    assert [*two.sentences()] == [
+        "`old[x]==1` (line 1) and `base==2.0` of the image exclude each other.",
+        "  No other version fits: remove the requirement, or build an image with it.",
+    ]
+    one = Conflict((Requirement(1, "old==1"),), (), {}, "error: Failed to download and build `old==1`\n  cause: x")
+    assert [*one.sentences()] == [
+        "`old==1` (line 1) cannot be installed:",
+        "  error: Failed to download and build `old==1`",
+        "    cause: x",
+    ]

@@ -9,6 +9,7 @@ from openmwaa_runtime.artefacts.requirements_file import (
     RequirementsFile,
     read,
     redacted,
+    with_own_hashes,
 )
 from openmwaa_runtime.artefacts.resolver import pins_of_lock, uv_environment
 
@@ -31,11 +32,29 @@ def test_comments_continuations_and_blank_lines_keep_the_numbers_of_lines() -> N
     )
 
 
+def test_a_backslash_at_the_end_of_a_comment_joins_no_line() -> None:
+    found = reading("# in C:\\dags\\\nrequests \\\n  # pinned \\\nsix")
+    assert found.requirements == (Requirement(2, "requests"), Requirement(4, "six"))
+
+
+def test_hashes_are_read_and_replace_those_of_the_index() -> None:
+    found = reading("six==1.16.0 \\\n  --hash=sha256:aa --hash sha256:bb\nb @ https://h/b.whl --hash=sha256:cc\nd==1")
+    assert found.requirements[0] == Requirement(1, "six==1.16.0", ("sha256:aa", "sha256:bb"))
+    lock = "{} \\\n    --hash=sha256:00 \\\n    --hash=sha256:01"
+    text = "\n".join(lock.format(line) for line in ("b @ https://h/b.whl", "d==1", "six==1.16.0"))
+    assert with_own_hashes(text, found.requirements).splitlines() == [
+        "b @ https://h/b.whl --hash=sha256:cc",
+        *lock.format("d==1").splitlines(),
+        "six==1.16.0 --hash=sha256:aa --hash=sha256:bb",
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "option"),
     [
         ("--index-url https://h/simple", "--index-url https://h/simple"),
         ("-i https://h/simple", "--index-url https://h/simple"),
+        ("-ihttps://h/simple", "--index-url https://h/simple"),
         ('--extra-index-url="https://u:${TOKEN}@h/simple"', "--extra-index-url https://u:t@h/simple"),
         ("-i https://${NOT_SET}@h/simple", "--index-url https://${NOT_SET}@h/simple"),
         ("-f /usr/local/airflow/plugins/wheels", "--find-links /plugins/wheels"),
@@ -69,6 +88,7 @@ def test_the_official_constraints_are_replaced_with_a_note(form: str) -> None:
         ("-e .", "line 2: --editable is not available"),
         ("-c https://u:p@h/c.txt", r"line 2: the constraints https://\*\*\*\*@h/c.txt are not available"),
         ('--index-url "x', "line 2: No closing quotation"),
+        ("https://h/a.whl --hash=sha256:aa", "line 2: a hash needs the name of its package"),
     ],
 )
 def test_what_is_not_available_is_refused_with_its_line(line: str, message: str) -> None:
@@ -90,6 +110,7 @@ def test_a_requirement_gets_another_version(text: str, name: str | None, pinned:
 
 
 def test_passwords_of_addresses_are_not_shown() -> None:
+    assert redacted("https://u:p@ss@h/x@2 https://h/x@2") == "https://****@h/x@2 https://h/x@2"
     assert redacted("a https://u:p@h/x, git+ssh://git@h/y") == "a https://****@h/x, git+ssh://****@h/y"
 
 

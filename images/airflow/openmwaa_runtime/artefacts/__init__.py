@@ -2,7 +2,8 @@
 """MWAA's artefacts of the bucket: requirements.txt, plugins.zip and the startup script.
 
 install            what a component does before Airflow starts
-prepare            `prepare-artefacts`: builds the requirements, once
+prepare            `prepare-artefacts`: the requirements are built once
+build              builds the archive of the requirements
 requirements       the archive of installed requirements
 startup_script     runs the script and keeps its variables
 plugins            unpacks plugins.zip

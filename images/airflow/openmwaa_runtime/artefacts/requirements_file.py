@@ -7,7 +7,7 @@ a machine and an address may contain a password.
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from openmwaa_runtime.errors import StartupError
@@ -16,6 +16,8 @@ PLUGINS_OF_MWAA = "/usr/local/airflow/plugins"
 """MWAA's folder of plugins; `--find-links` and paths of wheels name it."""
 _OFFICIAL = re.compile(r"^https://raw\.githubusercontent\.com/apache/airflow/constraints-([^/]+)/")
 _NAMED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?([^;@]*)(;.*)?$")
+_BEGIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*(?:$|[=<>!~;@(])")
+_HASH = re.compile(r"\s--hash[=\s]\s*(\S+)")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _SHORT = {"-i": "--index-url", "-f": "--find-links", "-c": "--constraint", "-r": "--requirement", "-e": "--editable"}
 _KEPT = frozenset({"--index-url", "--extra-index-url", "--find-links", "--no-index", "--no-binary", "--only-binary"})
@@ -35,6 +37,8 @@ class Requirement:
 
     line: int
     text: str
+    hashes: tuple[str, ...] = ()
+    """Of the files that may be installed, such as sha256:…; empty: those of the index."""
 
     @property
     def name(self) -> str | None:
@@ -79,7 +83,31 @@ def normalized(name: str) -> str:
 
 def redacted(text: str) -> str:
     """Return the text without the users and passwords of addresses."""
-    return re.sub(r"://[^/@\s]+@", "://****@", text)
+    return re.sub(r"://[^/\s]+@", "://****@", text)
+
+
+def package_lines(lock: str) -> list[str]:
+    """Return the lines of uv's lock that begin a package: a name, a path or an address, without its hashes."""
+    return [line.removesuffix("\\").strip() for line in lock.splitlines() if line and line[0] not in " #-"]
+
+
+def with_own_hashes(lock: str, requirements: Iterable[Requirement]) -> str:
+    """Return uv's lock with the hashes of the requirements in the place of those of the index, which uv checks."""
+    own = {_package(requirement.text): requirement.hashes for requirement in requirements if requirement.hashes}
+    lines: list[str] = []
+    hashes: tuple[str, ...] | None = None
+    for line in lock.splitlines():
+        if not line.startswith(" "):
+            hashes = own.get(_package(line.removesuffix("\\").strip()))
+            lines += [" ".join((line.removesuffix("\\").strip(), *map("--hash={}".format, hashes))) if hashes else line]
+        elif not hashes:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _package(text: str) -> str | None:
+    found = _BEGIN.match(text)
+    return normalized(found[1]) if found else None
 
 
 def read(
@@ -96,7 +124,7 @@ def read(
             line = line.replace(folder, place)  # noqa: PLW2901 - the line with local paths
         line = _VARIABLE.sub(lambda found: environ.get(found[1], found[0]), line)  # noqa: PLW2901 - as in pip
         if not line.startswith("-"):
-            requirements.append(Requirement(number, line))
+            requirements.append(_requirement(number, line))
             continue
         option, value = _option(number, line)
         if option == "--constraint":
@@ -112,12 +140,20 @@ def read(
     return RequirementsFile(tuple(requirements), tuple(options), tuple(arguments), tuple(notes))
 
 
+def _requirement(number: int, line: str) -> Requirement:
+    found = Requirement(number, _HASH.sub("", line).strip(), tuple(_HASH.findall(line)))
+    if found.hashes and _package(found.text) is None:
+        raise RequirementsError(f"line {number}: a hash needs the name of its package: write NAME @ ADDRESS")
+    return found
+
+
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines without comments; a backslash at the end joins a line with the next, as in pip."""
+    """Yield lines without comments; a backslash at the end joins a line with the next, as in pip: not in a comment."""
     first, joined = 0, ""
     for number, line in enumerate([*text.removeprefix("\ufeff").splitlines(), ""], 1):
-        first, joined = first or number, joined + line.removesuffix("\\")
-        if line.endswith("\\"):
+        is_comment = line.lstrip().startswith("#")
+        first, joined = first or number, joined + (f" {line}" if is_comment else line.removesuffix("\\"))
+        if line.endswith("\\") and not is_comment:
             continue
         if found := re.sub(r"(^|\s+)#.*$", "", joined).strip():
             yield first, found
@@ -130,6 +166,8 @@ def _option(number: int, line: str) -> tuple[str, str]:
     except ValueError as error:
         raise RequirementsError(f"line {number}: {error}") from None
     option, _, value = words[0].partition("=")
+    if option[:2] in _SHORT:  # pip also reads `-iURL`
+        option, value = option[:2], words[0][2:].removeprefix("=")
     return _SHORT.get(option, option), " ".join([*([value] if value else []), *words[1:]])
 
 

@@ -66,6 +66,8 @@ class Package:
     """Empty for a folder."""
     is_source: bool
     """Whether it must be built, because it has no wheel for the platform."""
+    hashes: frozenset[str] = frozenset()
+    """Of its files for the platform, such as sha256:…; empty if the index has none."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ class Resolver:
                 # uv writes the wheels that fit the platform only.
                 str(package.get("version", "")),
                 is_source="sdist" in package and not package.get("wheels"),
+                hashes=frozenset(
+                    f"{algorithm}:{digest}"
+                    for file in (package.get("sdist", {}), package.get("archive", {}), *package.get("wheels", ()))
+                    for algorithm, digest in file.get("hashes", {}).items()
+                ),
             )
             for package in document.get("packages", ())
         }
