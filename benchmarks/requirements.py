@@ -23,13 +23,13 @@ PROGRAM = """
 import json, os, sys, tarfile, time
 from pathlib import Path
 from types import SimpleNamespace
-from openmwaa_runtime.artefacts import prepare, requirements
+from openmwaa_runtime.artefacts import build, requirements
 from openmwaa_runtime.artefacts.resolver import own_architecture
 folder = Path(sys.argv[1])
 bucket = SimpleNamespace(name="local", environ=dict(os.environ), artefact=lambda kind, target: None)
 began = time.monotonic()
 text = (folder / "requirements.txt").read_text()
-archive = prepare.Builder(bucket, text, folder, lambda line: None).build(own_architecture(), folder / "own")
+archive = build.Builder(bucket, text, folder, lambda line: None).build(own_architecture(), folder / "own")
 built = time.monotonic()
 requirements.sha256(archive)
 with tarfile.open(archive) as opened:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa init`: writes a first environment, a DAG and a test."""
 
+import os
 import re
 import shlex
 from importlib.resources import files
@@ -25,11 +26,13 @@ def init(
     kept = []
     for name, text in sorted(_starter(files("openmwaa") / "starter")):
         target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("x", encoding="utf-8") as file:
                 file.write(text.replace("name: NAME", f"name: {environment_name(folder.resolve().name)}"))
-        except FileExistsError:
+        except OSError as error:
+            if not os.path.lexists(target):
+                raise typer.BadParameter(f"{target} cannot be written: {error.strerror}") from None
             kept.append(name)
             continue
         print_line(f"Wrote {target}")

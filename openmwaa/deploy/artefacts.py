@@ -35,13 +35,18 @@ def check(run: StepRunner, details: dict[str, Any]) -> None:
     for kind, artefact in environment.artefacts.items():
         version = {"VersionId": artefact.version} if artefact.version else {}
         objects[kind] = {"Bucket": bucket, "Key": artefact.path, **version}
-    if missing := [kind for kind, found in objects.items() if _read(run, "head_object", found) is None]:
+    heads = {kind: _read(run, "head_object", found) for kind, found in objects.items()}
+    if missing := [kind for kind, head in heads.items() if head is None]:
         commands = [
             shlex.join(("aws", "s3", "cp", Path(found["Key"]).name, f"s3://{bucket}/{found['Key']}"))
             for found in (objects[kind] for kind in missing)
         ]
         names = ", ".join(f"`{kind}_s3_path`" for kind in missing)
         raise DeployError("\n".join((f"There is no object of {names}. Upload it, and repeat the command:", *commands)))
+    if empty := next((kind for kind, head in heads.items() if not head["ContentLength"]), None):
+        raise DeployError(
+            f"The object of `{empty}_s3_path` is empty, so Terraform cannot read it. Leave the field out."
+        )
     if "requirements" not in objects:
         return
     text = _read(run, "get_object", objects["requirements"])["Body"].read().decode("utf-8", "replace")

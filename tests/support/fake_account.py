@@ -70,7 +70,7 @@ class FakeAccount:
     def head_object(self, **request: str) -> Any:
         if request["Key"] not in self.contents:
             raise refusal("404")
-        return {"VersionId": "1"}
+        return {"VersionId": "1", "ContentLength": len(self.contents[request["Key"]])}
 
     def get_object(self, **request: str) -> Any:
         return {"Body": BytesIO(self.contents[request["Key"]])}

@@ -33,6 +33,15 @@ def test_files_that_exist_are_kept_and_named(tmp_path: Path) -> None:
     assert done.output.count("Kept ") == 2
 
 
+def test_a_place_that_takes_no_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "file/project")])
+    assert (done.exit_code, "cannot be written: Not a directory" in done.output) == (2, True), done.output
+    (tmp_path / "dags").write_text("")
+    done = CliRunner().invoke(app, ["init", str(tmp_path)])
+    assert (done.exit_code, "cannot be written" in done.output) == (2, True), done.output
+
+
 def test_a_second_call_writes_nothing(tmp_path: Path) -> None:
     CliRunner().invoke(app, ["init", str(tmp_path)])
     done = CliRunner().invoke(app, ["init", str(tmp_path)])

@@ -30,7 +30,7 @@ Checked = list[tuple[str, Path | None]]
 def checked(world: World, monkeypatch: pytest.MonkeyPatch) -> Checked:
     """An environment with artefacts; the texts that were checked."""
     world.fields = FIELDS
-    world.account.contents = {"requirements.txt": b"boto3", "more/plugins.zip": b""}
+    world.account.contents = {"requirements.txt": b"boto3", "more/plugins.zip": b"PK"}
     texts: Checked = []
 
     def check(text: str, *, plugins: Path | None, **_: Any) -> CheckResult:
@@ -75,7 +75,7 @@ def test_the_own_bucket_is_made_first_and_missing_objects_are_named(world: World
         shlex.join(("aws", "s3", "cp", "requirements.txt", f"s3://{bucket}/requirements.txt")),
         shlex.join(("aws", "s3", "cp", "plugins.zip", f"s3://{bucket}/more/plugins.zip")),
     ]
-    world.account.contents = {"requirements.txt": b"", "more/plugins.zip": b""}
+    world.account.contents = {"requirements.txt": b"boto3", "more/plugins.zip": b"PK"}
     assert deployed(world).report.outcome == "done"
 
 
@@ -92,6 +92,13 @@ def test_requirements_that_do_not_fit_stop_the_deploy(
     with pytest.raises(DeployError, match=r"`boto3==1\.0` \(line 3\) and `boto3==2\.0` of the image"):
         deployed(world)
     assert len(world.terraform.state) == 2, "nothing but the bucket was made"
+
+
+def test_an_empty_object_is_refused(world: World, checked: Checked) -> None:
+    world.account.contents["requirements.txt"] = b""
+    with pytest.raises(DeployError, match="`requirements_s3_path` is empty"):
+        deployed(world)
+    assert not checked
 
 
 def test_an_index_that_this_machine_does_not_reach_is_a_note(

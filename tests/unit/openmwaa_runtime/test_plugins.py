@@ -2,7 +2,7 @@
 """plugins.zip is unpacked into its folder and to no other place."""
 
 from pathlib import Path
-from zipfile import ZipFile, ZipInfo
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZipFile, ZipInfo
 
 import pytest
 
@@ -64,3 +64,22 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "plugins.zip").write_bytes(content)
     with pytest.raises(PluginsError, match=r"plugins\.zip cannot be unpacked"):
         unpack(tmp_path / "plugins.zip", tmp_path)
+
+
+@pytest.mark.parametrize("method", [ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA], ids=["deflate", "bzip2", "lzma"])
+def test_a_damaged_file_is_refused(tmp_path: Path, method: int) -> None:
+    file = tmp_path / "plugins.zip"
+    with ZipFile(file, "w", method) as opened:
+        opened.writestr("a.py", "x" * 9999)
+    data = bytearray(file.read_bytes())
+    data[44:60] = b"\xff" * 16
+    file.write_bytes(data)
+    with pytest.raises(PluginsError, match=r"plugins\.zip cannot be unpacked"):
+        unpack(file, tmp_path)
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    file = archive(tmp_path, {"\u00e9.py": ""})
+    file.write_bytes(file.read_bytes().replace("\u00e9".encode(), b"\xff\xfe"))
+    with pytest.raises(PluginsError, match=r"plugins\.zip cannot be unpacked"):
+        unpack(file, tmp_path)

@@ -2,6 +2,8 @@
 """Unpacks plugins.zip."""
 
 import stat
+import zlib
+from lzma import LZMAError
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -32,7 +34,16 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int = MOST_BYTES) -> None
                 _check(archive, entry)
             for entry in entries:
                 _extract(opened, entry, folder)
-    except (OSError, BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (
+        OSError,
+        BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        zlib.error,
+        LZMAError,
+    ) as error:
         raise PluginsError(f"{archive.name} cannot be unpacked: {error}") from error
 
 
