@@ -10,7 +10,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -136,8 +136,10 @@ class SecretsManager:
         """
         with self._errors("secretsmanager:GetSecretValue", f"{self.prefix}{name}") as client:
             text = str(client.get_secret_value(SecretId=f"{self.prefix}{name}").get("SecretString", ""))
-        is_json = self.kind == "connections" and text.lstrip().startswith("{")
-        return json.loads(text) if is_json else text
+        if self.kind == "connections" and text.lstrip().startswith("{"):
+            with suppress(ValueError):  # not written by an import
+                return json.loads(text)
+        return text
 
     @contextmanager
     def _errors(self, permission: str, secret: str) -> Iterator[Any]:
@@ -161,9 +163,12 @@ def write_to_airflow(connection: Connection, kind: Kind, values: Mapping[str, st
     with aws_errors(connection, "secretsmanager:GetSecretValue", f"the secret {secret}"):
         password = connection.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
     url = connection.endpoints.get("web") or _web_url(connection)
-    token = _call(f"{url}/auth/token", "POST", {"username": "admin", "password": password}, {})["access_token"]
+    # A proxy of this machine does not reach it, and would get the password.
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if connection.local else []))
+    login = {"username": "admin", "password": password}
+    token = _call(opener, f"{url}/auth/token", "POST", login, {})["access_token"]
     action = {"action": "create", "action_on_existence": "overwrite", "entities": entities}
-    answer = _call(f"{url}/api/v2/{kind}", "PATCH", {"actions": [action]}, {"Authorization": f"Bearer {token}"})
+    answer = _call(opener, f"{url}/api/v2/{kind}", "PATCH", {"actions": [action]}, {"Authorization": f"Bearer {token}"})
     if errors := (answer.get("create") or {}).get("errors"):
         raise StoredValuesError(f"Airflow refused {len(errors)} of {len(values)} {kind}: {errors[0].get('error')}")
 
@@ -177,11 +182,11 @@ def _web_url(connection: Connection) -> str:
     return str(json.loads(variables["SCALER_CONFIG"])["web_url"]).rstrip("/")
 
 
-def _call(url: str, method: str, body: Any, headers: Mapping[str, str]) -> Any:
+def _call(opener: urllib.request.OpenerDirector, url: str, method: str, body: Any, headers: Mapping[str, str]) -> Any:
     data, more = json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
     request = urllib.request.Request(url, data, more, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        with opener.open(request, timeout=TIMEOUT_S) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:  # its body may repeat the values
         error.close()

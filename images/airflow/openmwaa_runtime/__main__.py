@@ -33,6 +33,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from openmwaa_runtime.check_dags import main as check_dags  # noqa: PLC0415
 
             check_dags(folder, queues, result)
+            sys.stdout.flush()
+            os._exit(0)  # a thread that a DAG's file has started would go on
         case ["run-dag", *words]:
             from openmwaa_runtime.run_dag import main as run_dag  # noqa: PLC0415
 

@@ -93,6 +93,14 @@ def test_a_refusal_of_airflow_is_an_error_without_values(
     assert SECRET not in str(caught.value)
 
 
+def test_a_proxy_gets_no_call_to_this_machine(airflow: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    write_to_airflow(airflow, "variables", {"x": "1"})
+    assert len(Airflow.received) == 2
+
+
 def test_uris_and_a_server_that_does_not_answer_are_errors() -> None:
     connection = _connection("http://127.0.0.1:1")
     with pytest.raises(OperateError, match="Airflow's API takes no URIs: write the fields of a"):

@@ -158,11 +158,17 @@ def test_the_prefix_is_that_of_the_options_and_may_be_switched_off() -> None:
 
 def test_an_export_has_all_values_of_the_prefix(tmp_path: Path) -> None:
     names = {f"airflow/connections/{name}": json.dumps(DATABASE) for name in "ab"}
-    more = {"airflow/connections/u": "x://y", "airflow/Connections/c": "x", "airflow/connections-2/d": "x"}
+    more = {
+        "airflow/connections/u": "x://y",
+        "airflow/connections/odd": "{not JSON",
+        "airflow/Connections/c": "x",
+        "airflow/connections-2/d": "x",
+    }
     store = SecretsManager(_connection(FakeSecretsManager(**names, **more)), "connections")
-    assert store.names() == ["a", "b", "u"]
+    assert store.names() == ["a", "b", "odd", "u"]
     values = {name: store.read(name) for name in store.names()}
-    assert values == {"a": DATABASE, "b": DATABASE, "u": "x://y"}
+    assert values == {"a": DATABASE, "b": DATABASE, "u": "x://y", "odd": "{not JSON"}
+    del values["odd"]
     for name in ("c.json", "c.yaml"):
         write_file(tmp_path / name, values)
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
