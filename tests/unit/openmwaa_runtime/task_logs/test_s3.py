@@ -2,6 +2,7 @@
 """Task logs in S3, and the destinations by URL."""
 
 import io
+import threading
 from typing import Any
 
 import pytest
@@ -53,6 +54,21 @@ def test_lines_come_back_in_order_over_pages(logs: S3Destination) -> None:
     for start in range(0, 30, 5):
         logs.put("dag_id=a/attempt=1.log", LINES[start : start + 5])
     assert list(logs.read("dag_id=a/attempt=1.log")) == [line.text for line in LINES]
+
+
+def test_objects_are_read_at_the_same_time_and_stay_in_order(
+    logs: S3Destination, bucket: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.put("a", LINES[:5])
+    logs.put("a", LINES[5:10])
+    both, get_object = threading.Barrier(2, timeout=60), bucket.get_object
+
+    def get_together(**request: str) -> dict[str, Any]:
+        both.wait()
+        return get_object(**request)
+
+    monkeypatch.setattr(bucket, "get_object", get_together)
+    assert list(logs.read("a")) == [line.text for line in LINES[:10]]
 
 
 def test_one_log_is_not_part_of_another(logs: S3Destination) -> None:
