@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -90,9 +91,9 @@ class DagUpload:
             OperateError: a file cannot be read, or AWS refuses.
         """
         mine = {found.key: found for found in LocalFolder(self.folder).list()}
-        if broken := [path for path, found in mine.items() if not found.etag]:
+        if broken := [path for path, found in mine.items() if not (found.etag and _is_readable(self.folder / path))]:
             raise OperateError(
-                f"{self.folder / broken[0]} cannot be read, or it is a broken link. Nothing is uploaded."
+                f"{self.folder / broken[0]} cannot be read, or it is no file or a broken link. Nothing is uploaded."
             )
         if not mine:
             raise OperateError(f"{self.folder} has no files. Nothing is uploaded or deleted.")
@@ -102,8 +103,14 @@ class DagUpload:
             changed = tuple(sorted(path for path, is_same in zip(mine, same, strict=True) if not is_same))
         return Plan(changed, tuple(sorted(theirs.keys() - mine.keys())), len(mine) - len(changed))
 
+    def _content(self, path: str) -> bytes:
+        try:
+            return (self.folder / path).read_bytes()
+        except OSError as error:  # removed since the listing
+            raise OperateError(f"{error.filename} cannot be read: {error.strerror}. Repeat the command.") from error
+
     def _is_same(self, path: str, theirs: SourceObject) -> bool:
-        content = (self.folder / path).read_bytes()
+        content = self._content(path)
         if len(content) != theirs.size:
             return False
         if theirs.etag.strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest():
@@ -124,7 +131,7 @@ class DagUpload:
                 raise OperateError(f"s3://{self.name}/{failed[0]['Key']} is not deleted: {failed[0].get('Code')}")
 
     def _upload(self, path: str) -> None:
-        content = (self.folder / path).read_bytes()
+        content = self._content(path)
         metadata = {DIGEST: hashlib.sha256(content).hexdigest()}
         with aws_errors(self.connection, "s3:PutObject", f"s3://{self.name}/{self._prefix}{path}"):
             self._s3.put_object(Bucket=self.name, Key=self._prefix + path, Body=content, Metadata=metadata)
@@ -199,6 +206,10 @@ class DagUpload:
                 return json.load(answer)
         except (urllib.error.URLError, OSError, ValueError) as error:
             raise UnreachableError(f"Airflow's API at {url} does not answer: {error}.") from error
+
+
+def _is_readable(file: Path) -> bool:
+    return file.is_file() and os.access(file, os.R_OK)
 
 
 def clock() -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,6 +146,20 @@ def test_a_broken_link_stops_the_upload(bucket: DagUpload, aws: FakeAws) -> None
     with pytest.raises(OperateError, match=r"broken\.py cannot be read"):
         bucket.plan()
     assert not aws.objects
+
+
+def test_what_is_no_file_stops_the_upload(bucket: DagUpload, aws: FakeAws) -> None:
+    os.mkfifo(bucket.folder / "pipe.py")  # a read would wait for ever
+    with pytest.raises(OperateError, match=r"pipe\.py cannot be read"):
+        bucket.plan()
+    assert not aws.objects
+
+
+def test_a_file_that_is_removed_during_the_upload_is_an_error(bucket: DagUpload) -> None:
+    plan = bucket.plan()
+    (bucket.folder / "one.py").unlink()
+    with pytest.raises(OperateError, match=r"one\.py cannot be read: No such file"):
+        bucket.apply(plan, delete=False)
 
 
 def test_an_empty_folder_deletes_nothing(bucket: DagUpload, aws: FakeAws) -> None:
