@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +83,8 @@ def _connection(value: object) -> str | None:
 def _variable(value: object) -> str:
     if isinstance(value, dict) and value.keys() <= {"value", "description"} and "value" in value:
         value = value["value"]
+    if isinstance(value, date):  # YAML has dates
+        return value.isoformat()
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, default=str)
 
 

@@ -166,6 +166,7 @@ def test_a_private_index_comes_first_and_the_other_one_has_the_rest(tmp_path: Pa
     url = write_index(tmp_path / "private-simple", tmp_path / "private")
     result = checked(f"--extra-index-url {url}", "helper", "reader")
     assert result.packages == {"ARM64": {"helper": "0.5", "reader": "1.5"}}
+    assert checked(f"--index-url {url}", "helper").packages == {"ARM64": {"helper": "0.5"}}, "not that of PIP_INDEX_URL"
 
 
 @pytest.fixture

@@ -127,3 +127,8 @@ def test_the_variables_of_pip_have_their_effect_and_those_of_uv_win() -> None:
     found = uv_environment(environ)
     assert {name: value for name, value in found.items() if not name.startswith("PIP_")} == wanted
     assert uv_environment({**environ, "UV_INDEX": "z"})["UV_INDEX"] == "z"
+
+
+@pytest.mark.parametrize(("line", "left"), [("--index-url https://h/simple", ["A"]), ("x", ["A", "PIP_INDEX_URL"])])
+def test_an_index_of_the_file_replaces_that_of_the_variable(line: str, left: list[str]) -> None:
+    assert [*reading(line).variables({"A": "1", "PIP_INDEX_URL": "https://other"})] == left

@@ -125,6 +125,11 @@ def test_a_file_that_is_not_valid_is_refused_without_its_values(
     assert SECRET not in str(caught.value)
 
 
+def test_a_date_of_yaml_is_its_text(tmp_path: Path) -> None:
+    file = _file(tmp_path, "start: 2026-01-02\nat: 2026-01-02T03:04:05Z\n", "v.yaml")
+    assert read_file("variables", file) == {"start": "2026-01-02", "at": "2026-01-02T03:04:05+00:00"}
+
+
 def test_yaml_that_is_not_valid_and_a_missing_file_are_errors(tmp_path: Path) -> None:
     with pytest.raises(OperateError, match="cannot be read: no YAML") as caught:
         read_file("variables", _file(tmp_path, f"a: '{SECRET}", "v.yml"))

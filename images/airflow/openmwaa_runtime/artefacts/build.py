@@ -56,7 +56,7 @@ class Builder:
             run_uv(
                 (program, "pip", "install", *INDEX_STRATEGY, *words, *foreign, *self._file.arguments, "-r", str(lines)),
                 folder=folder,
-                environ=self._environ,
+                environ=self._file.variables(self._environ),
                 within_s=INSTALLED_WITHIN_S,
             )
         packages.mkdir(exist_ok=True)

@@ -75,6 +75,11 @@ class RequirementsFile:
         """Whether packages come from `--find-links` alone."""
         return "--no-index" in self.options
 
+    def variables(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables without pip's index if the file names one: in uv a variable would win."""
+        has_index = any(option.startswith("--index-url ") for option in self.options)
+        return {name: value for name, value in environ.items() if not (has_index and name == "PIP_INDEX_URL")}
+
 
 def normalized(name: str) -> str:
     """Return the name of a package as in an index: `Foo_Bar` is foo-bar."""

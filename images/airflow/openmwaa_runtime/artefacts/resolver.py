@@ -117,7 +117,7 @@ class Resolver:
             return run_uv(
                 (self.program, "pip", "compile", *words, *INDEX_STRATEGY, *options, "requirements.in"),
                 folder=folder,
-                environ=self.environ,
+                environ=self.file.variables(self.environ),
                 within_s=RESOLVED_WITHIN_S,
             )
 
