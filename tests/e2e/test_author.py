@@ -137,7 +137,7 @@ def test_a_check_names_file_line_and_reason(author: Author) -> None:
 @pytest.mark.slow
 def test_a_debugger_opens_where_a_task_fails(author: Author) -> None:
     file = author.project / "dags/broken.py"
-    file.write_text(BROKEN.replace('(queue="gpu")', ""))
+    file.write_text(BROKEN.replace('(queue="gpu")', "(retries=3)"))  # it is not tried again
     main, terminal = pty.openpty()
     command = shlex.split("openmwaa dags test broken build --pdb")
     process = subprocess.Popen(

@@ -103,6 +103,8 @@ def main(words: Sequence[str]) -> NoReturn:
     dag = find_dag(options.folder, options.dag, options.task)
     if options.pdb:
         debug_failures()
+    for task in dag.tasks:
+        task.retries = 0  # Airflow would wait here for the delay of each retry
     more: dict[str, Any] = {}
     if options.logical_date:
         name = "logical_date" if "logical_date" in inspect.signature(dag.test).parameters else "execution_date"
