@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,25 +43,23 @@ def copy_from(url: str) -> None:
     engine.dispose()
 
 
-def debug_failures() -> None:
-    """Start the debugger where a task fails.
-
-    Raises:
-        SystemExit: this Airflow runs tasks in another way.
-    """
+def watch_tasks(*, debug: bool) -> None:
+    """End the run at Ctrl-C in a task, which Airflow takes for a failure; for `debug`, start the debugger at others."""
     from airflow.sdk.execution_time import supervisor  # noqa: PLC0415 - installed in the image only
 
     run: Callable[..., Any] = supervisor.run_task_in_process
 
     @wraps(run)
-    def run_and_debug(*arguments: Any, **options: Any) -> Any:
+    def run_and_watch(*arguments: Any, **options: Any) -> Any:
         result = run(*arguments, **options)
-        if result.error is not None:
+        if isinstance(result.error, KeyboardInterrupt):
+            raise result.error
+        if debug and result.error is not None:
             print(f"{type(result.error).__name__}: {result.error}", file=sys.stderr)
             pdb.post_mortem(result.error.__traceback__)
         return result
 
-    supervisor.run_task_in_process = run_and_debug
+    supervisor.run_task_in_process = run_and_watch
 
 
 def others(task: str | None) -> re.Pattern[str] | None:
@@ -87,7 +86,7 @@ def find_dag(folder: Path, dag_id: str, task: str | None) -> Any:
 
 
 def main(words: Sequence[str]) -> NoReturn:
-    """Run the DAG. Exit codes: 0 success, 1 a task failed, or there is no such DAG."""
+    """Run the DAG. Exit codes: 0 success, 1 a task failed, or there is no such DAG, 130 Ctrl-C."""
     parser = argparse.ArgumentParser()
     parser.add_argument("dag")
     parser.add_argument("task", nargs="?")
@@ -101,8 +100,8 @@ def main(words: Sequence[str]) -> NoReturn:
         os.environ[_FERNET_KEY] = running[_FERNET_KEY]  # before Airflow is imported: connections are encrypted
         copy_from(running[_DATABASE])
     dag = find_dag(options.folder, options.dag, options.task)
-    if options.pdb:
-        debug_failures()
+    if options.pdb or find_spec("airflow.sdk"):  # Airflow 2 runs tasks in another way
+        watch_tasks(debug=options.pdb)
     for task in dag.tasks:
         task.retries = 0  # Airflow would wait here for the delay of each retry
     more: dict[str, Any] = {}
