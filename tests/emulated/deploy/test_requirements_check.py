@@ -31,7 +31,7 @@ CONSTRAINTS = "https://raw.githubusercontent.com/apache/airflow/constraints-3.3.
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an index and uv's cache, without which each call of uv starts every Python of the machine."""
+    """A folder with an index and uv's cache."""
     folder = tmp_path_factory.mktemp("index")
     files = folder / "files"
     for name, version, requires in (
@@ -128,8 +128,8 @@ def test_the_sentences_name_the_pair_and_the_fix(index: str) -> None:
     assert "missing was not found" in " ".join(found[4:]), "uv's answer"
 
 
-def test_a_file_with_another_hash_is_refused(tmp_path: Path) -> None:
-    digest = sha256((tmp_path / "files/helper-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+def test_a_file_with_another_hash_is_refused(shared: Path) -> None:
+    digest = sha256((shared / "files/helper-1.0-py3-none-any.whl").read_bytes()).hexdigest()
     assert checked(f"helper==1.0 --hash=sha256:{digest}").fits
     (conflict,) = checked("base", f"helper==2.0 \\\n  --hash=sha256:{digest}").conflicts["ARM64"]
     assert [*conflict.sentences()] == [

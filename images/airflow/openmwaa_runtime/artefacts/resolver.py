@@ -6,6 +6,7 @@ resolves for another Python and architecture. Only its exit status and its lock 
 """
 
 import subprocess
+import sys
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -113,7 +114,9 @@ class Resolver:
             links = [f"--find-links {_write_stubs(folder / 'stubs', pins)}"] if self.file.no_index else []
             (folder / "requirements.in").write_text("\n".join((*self.file.options, *links, *requirements, "")))
             (folder / "pins.txt").write_text("\n".join((*pins, "")))
-            words = ("--quiet", *self.platform.arguments, *self.file.arguments, "--constraint", "pins.txt")
+            # Without --python, uv starts every Python on PATH to find one.
+            words = ("--quiet", "--python", sys.executable, *self.platform.arguments, *self.file.arguments)
+            words += ("--constraint", "pins.txt")
             return run_uv(
                 (self.program, "pip", "compile", *words, *INDEX_STRATEGY, *options, "requirements.in"),
                 folder=folder,
