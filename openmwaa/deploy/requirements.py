@@ -17,6 +17,7 @@ from openmwaa.config.environment_classes import Architecture
 from openmwaa.errors import OpenmwaaError
 from openmwaa.local.install import venvs
 from openmwaa_runtime.artefacts import requirements_file
+from openmwaa_runtime.artefacts.index_login import check_logins
 from openmwaa_runtime.artefacts.requirements_file import PLUGINS_OF_MWAA, Requirement, RequirementsFile
 from openmwaa_runtime.artefacts.resolver import NoSolutionError, Package, Platform, Resolver, pins_of_lock
 from openmwaa_runtime.errors import StartupError
@@ -109,6 +110,7 @@ def check(
     try:
         file = requirements_file.read(text, airflow_version=airflow_version, folders=folders, environ=os.environ)
         result.notes += file.notes
+        check_logins(file, os.environ)
         for architecture in architectures:
             _Check(file, pins, architecture, result).run()
     except StartupError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from openmwaa_runtime.artefacts import requirements, requirements_file
+from openmwaa_runtime.artefacts.index_login import check_logins
 from openmwaa_runtime.artefacts.install import script_variables, unpacked_plugins
 from openmwaa_runtime.artefacts.objects import Bucket
 from openmwaa_runtime.artefacts.resolver import INDEX_STRATEGY, PLATFORMS, Platform, Resolver, own_architecture, run_uv
@@ -29,6 +30,7 @@ class Builder:
         )
         for note in self._file.notes:
             log(note)
+        check_logins(self._file, self._environ)
 
     def build(self, architecture: str, folder: Path) -> Path:
         """Build the archive of one architecture.
