@@ -6,5 +6,8 @@ the changed objects, builds `versions/<manifest hash>/` and replaces the symboli
 the provider's S3 bundle (each task process initialises it again: 2 s and 0.75 CPU-s for each task), and `aws s3 sync`
 into one folder (readers see incomplete versions and deleted files).
 
-The modules: manifest (pure), folder, bucket (S3), main (the loop).
+A git repository is read in the same way: one question for the branch, and a fetch when it moved. Airflow's git bundle
+would cost each task process 2 s too.
+
+The modules: manifest (pure), folder, bucket (S3), git_repository, main (the loop).
 """

@@ -28,6 +28,8 @@ _NOT_OF_THE_OBJECT = frozenset(
 class S3Bucket:
     """A prefix of an S3 bucket."""
 
+    commit = None
+
     def __init__(self, name: str, prefix: str, *, client: Any = None) -> None:
         self._name = name
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""

@@ -36,7 +36,8 @@ RESERVE_BYTES = 64 << 20
 PARSE_S = 2.0
 """A file is parsed again and again until this long after its version became current: see `_renew`."""
 _BLOCK = 4096
-_BUILDING = "building-"
+BUILDING = "building-"
+"""The start of the names of what is incomplete or temporary; `recover` removes it."""
 
 
 def free_bytes(root: Path) -> int:
@@ -76,7 +77,7 @@ class VersionedFolder:
         """Remove incomplete versions of a killed syncer. Call it once, before the first install."""
         for folder in (self.root, self._versions, self._manifests):
             folder.mkdir(parents=True, exist_ok=True)
-        for entry in self.root.glob(f"{_BUILDING}*"):
+        for entry in self.root.glob(f"{BUILDING}*"):
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
     def install(
@@ -113,7 +114,7 @@ class VersionedFolder:
         """Write what the sync at `now` left out, by key."""
         text = json.dumps({"left_out": {key: asdict(found) for key, found in left_out.items()}})
         if not (self.status_file.exists() and self.status_file.read_text(encoding="utf-8") == text):
-            draft = self.root / f"{_BUILDING}status"
+            draft = self.root / f"{BUILDING}status"
             draft.write_text(text, encoding="utf-8")
             draft.replace(self.status_file)
         os.utime(self.status_file, (now, now))
@@ -127,7 +128,7 @@ class VersionedFolder:
         self, wanted: Manifest, old: Manifest, before: str | None, fetch: Fetch
     ) -> tuple[Manifest, dict[str, str]]:
         """Create the version. Return what it has, and why the other content cannot be had, by path."""
-        building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=self.root))
+        building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=self.root))
         try:
             building.chmod(0o755)
             missing = []
@@ -197,7 +198,7 @@ class VersionedFolder:
             free = self._free(self.root)
 
     def _swap(self, name: str) -> None:
-        link = self.root / f"{_BUILDING}link"
+        link = self.root / f"{BUILDING}link"
         link.unlink(missing_ok=True)
         link.symlink_to(Path("versions") / name)
         link.replace(self._link)

@@ -32,6 +32,8 @@ def is_ignored(name: str, *, folder: bool) -> bool:
 class LocalFolder:
     """A folder with its subfolders; symbolic links are followed. The keys are under `prefix`, as in a bucket."""
 
+    commit = None
+
     def __init__(self, root: Path, prefix: str = "") -> None:
         self._root = root
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""

@@ -16,7 +16,7 @@ from openmwaa_runtime.sync_dags.bucket import S3Bucket
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from openmwaa_runtime.sync_dags.local_folder import LocalFolder
 from openmwaa_runtime.sync_dags.manifest import LeftOut, SourceObject, read_listing
-from openmwaa_runtime.sync_dags.report import failures_line, left_out_line
+from openmwaa_runtime.sync_dags.report import commit_line, failures_line, left_out_line
 from openmwaa_runtime.sync_dags.source import DagSource, SwitchedSource
 
 DEFAULT_INTERVAL_S = 10.0
@@ -47,6 +47,7 @@ class Syncer:
         self._unreadable: dict[SourceObject, tuple[str, float]] = {}
         self._left_out: Mapping[str, LeftOut] = {}
         self._published_at = float("-inf")
+        self._commit: str | None = None
 
     def sync(self, now: float) -> bool:
         """Update the folder. Returns whether it changed. `now` is the wall clock in seconds.
@@ -64,20 +65,25 @@ class Syncer:
         if installed.changed:
             names = {"listing": listing.manifest.name, "version": installed.manifest.name}
             line = {"event": "dags_synced", "at": time.time(), **names, "files": len(installed.manifest.files)}
+            line |= {"commit": self._source.commit} if self._source.commit else {}
             self._log(json.dumps(line))
         refused = {key: LeftOut(reason) for key, reason in listing.refused.items()}
         self._report({**refused, **{source.key: found for source, found in installed.left_out.items()}}, now)
         return installed.changed
 
     def _report(self, left_out: Mapping[str, LeftOut], now: float) -> None:
-        is_new = left_out != self._left_out
+        commit = self._source.commit
+        is_new = left_out != self._left_out or commit != self._commit
         for key, found in left_out.items() if is_new else ():
             content = "the previous content stays" if found.has_old_content else "the file is missing"
             self._log(f"left out {key!r}: {found.reason}; {content}")
-        if is_new or (left_out and now - self._published_at >= RETRY_S):
-            self._log(left_out_line(self._environment, left_out, now))
+        if is_new or ((left_out or commit) and now - self._published_at >= RETRY_S):
+            if left_out or left_out != self._left_out:
+                self._log(left_out_line(self._environment, left_out, now))
+            if commit:
+                self._log(commit_line(commit, now))
             self._published_at = now
-        self._left_out = left_out
+        self._left_out, self._commit = left_out, commit
         self._folder.record(left_out, now=now)
 
 
@@ -95,15 +101,14 @@ def main(environ: Mapping[str, str]) -> None:
     """
     env = ContainerEnv.read("sync-dags", environ, "")
     interval_s = _interval(environ)
-    prefix = environ.get("OPENMWAA_DAG_PREFIX", "")
     folder = VersionedFolder(Path(environ["OPENMWAA_DAG_FOLDER"]))
     folder.recover()
-    name = env.environ["OPENMWAA_DAG_BUCKET"]
     environment = environ.get("OPENMWAA_ENVIRONMENT", "")
     link = Path(environ.get("OPENMWAA_DAG_LINK") or "/nonexistent")
-    source = SwitchedSource(link, LocalFolder(link, prefix), S3Bucket(name, prefix))
+    name, prefix, other = _source(env, folder.root)
+    source = SwitchedSource(link, LocalFolder(link, prefix), other)
     syncer = Syncer(source, prefix, folder, environment=environment)
-    print(f"syncing s3://{name}/{prefix} every {interval_s:g} s")
+    print(f"syncing {name} every {interval_s:g} s")
     failures = 0
     while True:
         began = time.monotonic()
@@ -117,6 +122,21 @@ def main(environ: Mapping[str, str]) -> None:
         if source.is_folder:  # a large one takes a sixth of a CPU
             wait_s = min(wait_s, max(FOLDER_INTERVAL_S * (failures + 1), 5 * (time.monotonic() - began)))
         time.sleep(wait_s)
+
+
+def _source(env: ContainerEnv, root: Path) -> tuple[str, str, DagSource]:
+    """Return the name of the source of DAGs, the prefix of its keys, and the source."""
+    url = env.get("OPENMWAA_DAG_GIT_URL")
+    if url is None:
+        name, prefix = env.environ["OPENMWAA_DAG_BUCKET"], env.get("OPENMWAA_DAG_PREFIX") or ""
+        return f"s3://{name}/{prefix}", prefix, S3Bucket(name, prefix)
+    from openmwaa_runtime.sync_dags.git_repository import GitRepository  # noqa: PLC0415 - 20 MiB, for a bucket idle
+    from openmwaa_runtime.sync_dags.git_transport import GitServer  # noqa: PLC0415
+
+    ref, folder = env.environ["OPENMWAA_DAG_GIT_REF"], env.get("OPENMWAA_DAG_GIT_FOLDER") or ""
+    secret = (env.get("OPENMWAA_DAG_GIT_SECRET") or "").strip() or None
+    server = GitServer(url, secret, env.get("OPENMWAA_DAG_GIT_KNOWN_HOSTS") or "")
+    return f"{url}@{ref}#{folder}", "", GitRepository(server, ref, folder, root)
 
 
 def _interval(environ: Mapping[str, str]) -> float:

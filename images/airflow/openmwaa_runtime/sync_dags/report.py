@@ -14,6 +14,7 @@ LEFT_OUT = "DagObjectsLeftOut"
 FAILURES = "DagSyncFailures"
 NAMESPACE = "openmwaa"
 DIMENSION = "Environment"
+COMMIT = "dags_commit"
 LISTED = 100
 """Objects in one line. A log event has a limit of size; the value counts all of them."""
 
@@ -27,6 +28,11 @@ def left_out_line(environment: str, left_out: Mapping[str, LeftOut], now: float)
 def failures_line(environment: str, failures: int, error: Exception, now: float) -> str:
     """Return the line of a sync that failed, with the number of failures in a row."""
     return _line(environment, FAILURES, failures, now, {"error": f"{type(error).__name__}: {error}"})
+
+
+def commit_line(commit: str, now: float) -> str:
+    """Return the line of the commit that the folder has."""
+    return json.dumps({"event": COMMIT, "at": now, "commit": commit})
 
 
 def _line(environment: str, metric: str, value: int, now: float, fields: Mapping[str, object]) -> str:

@@ -11,6 +11,10 @@ from openmwaa_runtime.sync_dags.manifest import SourceObject
 class DagSource(Protocol):
     """A set of objects that changes."""
 
+    @property
+    def commit(self) -> str | None:
+        """The commit of the last listing; None if the source is no git repository."""
+
     def list(self) -> Iterator[SourceObject]:
         """List every object; raises if the list is incomplete."""
 
@@ -31,6 +35,11 @@ class SwitchedSource:
     def is_folder(self) -> bool:
         """Whether the last listing was that of the folder."""
         return self._listed is self._folder
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the source in use."""
+        return self._listed.commit
 
     def list(self) -> Iterator[SourceObject]:
         """List the objects of the source in use."""
