@@ -142,6 +142,10 @@ class EnvironmentStack(TerraformStack):
             dag_sync_interval_s=overridable_local(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
             logs=self._logs,
             task_log_bucket=None if self._task_logs is None else self._task_logs.bucket_name,
+            # Overridable, because the secret is in no emulator.
+            git_secret_arn=overridable_local(self, "dags_secret_arn", git.secret_arn)
+            if (git := self._environment.dags) and git.secret_arn
+            else None,
         )
         service_props = self._service_props()
         airflow = AirflowServices(

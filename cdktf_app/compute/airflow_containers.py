@@ -143,6 +143,7 @@ class AirflowContainers:
     dag_sync_interval_s: str
     logs: LogGroups
     task_log_bucket: str | None
+    git_secret_arn: str | None = None
 
     @property
     def _environment(self) -> Environment:
@@ -267,7 +268,9 @@ class AirflowContainers:
             log_group=readers[0].log_group,
             region=self._environment.region,
             command=("sync-dags",),
-            environment={**self._base_variables(), **self._dag_variables()},
+            environment={**self._base_variables(), **self._dag_variables(), **self._git_variables()},
+            secrets={"OPENMWAA_DAG_GIT_SECRET": self.git_secret_arn} if self.git_secret_arn else {},
+            secret_keys=(key,) if (key := self._environment.dags and self._environment.dags.secret_kms_key) else (),
             essential=False,
             # Otherwise one exit, such as for lack of memory, leaves the task with old DAGs until its end.
             restarted=True,
@@ -301,6 +304,20 @@ class AirflowContainers:
             "OPENMWAA_DAG_FOLDER": DAG_FOLDER,
             "OPENMWAA_DAG_SYNC_INTERVAL_S": self.dag_sync_interval_s,
         }
+
+    def _git_variables(self) -> dict[str, str]:
+        """Return the repository of the DAGs. Only the syncer's container gets its secret; no task role reads it."""
+        if (git := self._environment.dags) is None:
+            return {}
+        found = {
+            "OPENMWAA_DAG_GIT_URL": git.repository,
+            "OPENMWAA_DAG_GIT_REF": git.ref,
+            "OPENMWAA_DAG_GIT_FOLDER": escape_template(git.folder),
+            "OPENMWAA_DAG_GIT_KNOWN_HOSTS": escape_template(git.known_hosts or ""),
+            # A new value must create a new revision: ECS reads secrets only when a container starts.
+            "OPENMWAA_DAG_GIT_SECRET_VERSION": str(self._environment.rotation.dags_secret),
+        }
+        return {name: value for name, value in found.items() if value}
 
     def _connection_variables(self) -> dict[str, str]:
         return {

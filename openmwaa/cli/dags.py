@@ -108,6 +108,11 @@ def deploy(
     from openmwaa.operate.dag_upload import DagUpload, clock  # noqa: PLC0415 - needs boto3
 
     file = choose(context, None)
+    if git := load(file).dags:
+        raise OperateError(
+            f"The DAGs of this environment come from git. Push them to {git.ref} of {git.repository}; within seconds "
+            "`openmwaa status` shows the commit in use."
+        )
     found_folder, connection = dag_folder(file, folder), connect(file, local=local)
     say = print_progress if as_json else print_line
     if connection.local and (read := LocalPaths.of(file, connection.environment.name).dag_folder):

@@ -36,7 +36,9 @@ def up(
             metavar="FOLDER",
         ),
     ] = None,
-    from_bucket: Annotated[bool, typer.Option("--dags-from-bucket", help="Read DAGs from the bucket again.")] = False,
+    from_bucket: Annotated[
+        bool, typer.Option("--dags-from-bucket", help="Read DAGs from bucket or git again.")
+    ] = False,
 ) -> None:
     """Start the environment, or repair a running one."""
     if dags and from_bucket:

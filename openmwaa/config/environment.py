@@ -27,6 +27,7 @@ from openmwaa.config.environment_classes import (
     Sizes,
 )
 from openmwaa.config.fleet import ClassName, FleetSpec, ResolvedFleet
+from openmwaa.config.git_dags import Dags
 from openmwaa.config.identity import Identity
 from openmwaa.config.images import Images
 from openmwaa.config.log_modules import LoggingConfiguration
@@ -86,6 +87,8 @@ class Rotation(StrictModel):
 
     database_passwords: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     """Increase by 1 for new database passwords; running workers use the old ones until the next rotation."""
+    dags_secret: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Increase by 1 after a change of the secret of `dags`; running workers keep the old one until they end."""
 
 
 class TerraformState(StrictModel):
@@ -140,6 +143,8 @@ class Environment(ArtefactFields):
     """Days after which the stack's own bucket deletes replaced and deleted versions."""
     dag_s3_path: FolderName = "dags"
     """A folder of the bucket without a slash at either end, such as dags."""
+    dags: Dags | None = None
+    """DAGs from git, such as git+https://github.com/org/repository@main#dags; left out, from the bucket."""
     execution_role_arn: RoleArn | None = None
     """The ARN of the role of Airflow tasks; left out, the stack creates one with MWAA's permissions."""
     kms_key: KmsKey | None = None
@@ -243,6 +248,8 @@ class Environment(ArtefactFields):
             self.metadata_database, protects_load_balancers=self.web_access.deletion_protection
         )
         self.network.check(self.region, self.images.airflow, self.images.scaler)
+        if self.dags:
+            self.dags.check(self.network)
         regions.check(self.region, self.aws_services, self.network)
         check_arns(self.model_dump(exclude={"airflow_configuration_options", "tags", "terraform_state"}), self.region)
         if self.terraform_state:
@@ -264,8 +271,12 @@ class Environment(ArtefactFields):
             sleeps=self.sleep is not None,
         )
         check_task_definitions(
-            # The keys of artefacts are variables of the same containers.
-            {**self.airflow_configuration_options, **{kind: path for kind, (path, _) in self.artefacts.items()}},
+            # The keys of artefacts are variables of the same containers; those of git are in one of them.
+            {
+                **self.airflow_configuration_options,
+                **{kind: path for kind, (path, _) in self.artefacts.items()},
+                **({"dags": self.dags.url, "known_hosts": self.dags.known_hosts or ""} if self.dags else {}),
+            },
             self.fleets.values(),
             self.service_of,
         )

@@ -50,6 +50,12 @@ _DAY: Final = f"({'|'.join(DAYS)})"
 _WEEK: Final = rf"^{_DAY}:{_TIME}-{_DAY}:{_TIME}$"
 _IMAGE: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*([/:@][A-Za-z0-9._-]+)*$"
 _ANY_BUCKET: Final = rf"^(arn:aws[a-z-]*:s3:::)?{_BUCKET}$"
+_GIT_REF: Final = r"[A-Za-z0-9][A-Za-z0-9._/+-]*"
+_GIT_URL: Final = (
+    r"^git\+(https|ssh)://([A-Za-z0-9._-]+@)?[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~+-]+)+"
+    rf"@{_GIT_REF}(#{_FOLDER}(/{_FOLDER})*)?$"
+)
+_GIT_WORDS: Final = "git+https://HOST/REPOSITORY@BRANCH or git+ssh://git@HOST/…, with #FOLDER or without, no password"
 _NAMING: Final = "S3 user guide, bucketnamingrules"
 _POOL_CLIENT: Final = "cognito-idp DescribeUserPoolClient ClientId"
 
@@ -62,6 +68,8 @@ OptionKey = Annotated[
 ]
 OPTION_VALUE: Final = text(r"^[ -~]*$", "printable ASCII in one line", "mwaa ConfigValue", 65_536)
 FolderName = Annotated[str, text(rf"^{_FOLDER}(/{_FOLDER})*$", _FOLDER_WORDS, "mwaa DagS3Path", 1024)]
+GitUrl = Annotated[str, text(_GIT_URL, _GIT_WORDS, "pip, VCS Support", 512)]
+KnownHosts = Annotated[str, text(r"^[ -~\n]*$", "lines of printable ASCII", "sshd, known_hosts", 4096)]
 TagKey = Annotated[str, text(rf"^{_TAG}{{1,127}}$", f"1 to 127 {TAG_WORDS}", "ec2 Tag Key")]
 TagValue = Annotated[str, text(rf"^{_TAG}{{0,256}}$", f"at most 256 {TAG_WORDS}", "iam TagValueType")]
 FleetName = Annotated[

@@ -46,6 +46,12 @@ ARN = "arn:aws:{}:us-east-1:123456789012:{}"
 KEY = ARN.format("kms", "key/11111111-2222-3333-4444-555555555555")
 OTHER_KEY = ARN.format("kms", "key/99999999-2222-3333-4444-555555555555")
 POOL = ARN.format("cognito-idp", "userpool/us-east-1_{}")
+GIT = {
+    "url": "git+ssh://git@git.example.com/org/dags@main#dags",
+    "secret_arn": ARN.format("secretsmanager", "secret:dags-AbCdEf"),
+    "secret_kms_key": OTHER_KEY,
+    "known_hosts": "git.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
+}
 SCHEDULE = {"cron": "0 6 * * 1-5", "minutes": 60, "min": 3, "timezone": "Europe/Zurich"}
 METRIC = {
     "namespace": "Acme/Video",
@@ -191,6 +197,7 @@ ROWS: Mapping[str, Row] = {
         for kind in ("requirements", "plugins", "startup_script")
         for word in ("path", "object_version")
     },
+    **{f"dags.{field}": May({"dags": GIT}) for field in GIT},
     "execution_role_arn": Stays({"execution_role_arn": "arn:aws:iam::123456789012:role/given"}),
     "kms_key": Stays({"kms_key": OTHER_KEY}, "byo"),
     "network.vpc_cidr": Stays({"network": {"vpc_cidr": "10.200.0.0/16"}}),
@@ -266,6 +273,7 @@ ROWS: Mapping[str, Row] = {
         {"identity": {"worker_policy_arns": ["arn:aws:iam::123456789012:policy/extra"]}}, "byo"
     ),
     "rotation.database_passwords": May({"rotation": {"database_passwords": 2}}),
+    "rotation.dags_secret": NotTried("it needs `dags`; a variable of the syncer"),
     "monitoring.alarms": May({"monitoring": {"alarms": False}}, "byo"),
     "monitoring.alarm_topic_arn": May({"monitoring": {"alarm_topic_arn": ARN.format("sns", "byo")}}),
     "monitoring.alarm_emails": May({"monitoring": {"alarm_emails": ["a@example.com"]}}, "byo"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ RETRY_S = 0.3
 _SECRET_ARN_PARTS = 7
 LOCAL_MASTER_SECRET: Final = f"arn:aws:secretsmanager:{aws.REGION}:{aws.ACCOUNT}:secret:rds!local"
 """The master secret on this machine; every daemon generates its password."""
+
+LOCAL_DAGS_SECRET: Final = f"arn:aws:secretsmanager:{aws.REGION}:{aws.ACCOUNT}:secret:dags!local"
+"""The secret of `dags` on this machine: that of the file is in the user's account."""
+DAGS_SECRET_VARIABLE: Final = "OPENMWAA_DAGS_SECRET"  # noqa: S105 - the variable's name
+"""Its text, in the environment of `openmwaa local up`; without it, the repository must be public."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ class EmulatedSecrets:
             await asyncio.sleep(RETRY_S)
 
     async def _secret(self, reference: SecretReference) -> str:
+        if reference.secret_id == LOCAL_DAGS_SECRET:
+            return os.environ.get(DAGS_SECRET_VARIABLE, "")
         request = {"SecretId": reference.secret_id}
         if reference.version_stage:
             request["VersionStage"] = reference.version_stage

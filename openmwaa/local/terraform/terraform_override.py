@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from openmwaa.local.addresses import AddressBlock
-from openmwaa.local.services.secrets import LOCAL_MASTER_SECRET
+from openmwaa.local.services.secrets import LOCAL_DAGS_SECRET, LOCAL_MASTER_SECRET
 from openmwaa.local.terraform.web_override import web_override
 from openmwaa_runtime.artefacts.resolver import own_architecture
 
@@ -54,6 +54,7 @@ def override(
         f"{_DATABASE}_sslmode": "disable",
         # The emulator has a master secret for clusters, but not for instances.
         f"{_DATABASE}_master_secret_arn": LOCAL_MASTER_SECRET,
+        "dags_secret_arn": LOCAL_DAGS_SECRET,
         # A LIST costs nothing here, and a new DAG should appear at once.
         "dag_sync_interval_s": DAG_SYNC_INTERVAL_S,
         "artefacts_architectures": own_architecture(),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The status of an environment: each part on its own, and what cannot be read is unknown."""
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -151,6 +152,14 @@ def _failure(seconds: float) -> dict[str, Any]:
 )
 def test_syncs_that_fail_and_objects_left_out_are_trouble(lines: list[dict[str, Any]], troubles: tuple[str]) -> None:
     assert status._dags(_connection(*lines), NOW).troubles == troubles
+
+
+def test_the_commits_in_use_are_shown() -> None:
+    line = json.loads(report.commit_line("4be1c0ffee", NOW.timestamp()))
+    found = status._dags(_connection({**line, "at": _at(60), "commit": "old"}, {**line, "at": _at(5)}), NOW)
+    assert (found.troubles, found.data) == ((), {"DAGProcessing": "4be1c0ffee", "Worker": "4be1c0ffee"})
+    assert found.notes == ("DAGProcessing: commit 4be1c0ffee", "Worker: commit 4be1c0ffee")
+    assert status.COMMIT == report.COMMIT
 
 
 def _decision(**values: Any) -> dict[str, Any]:
