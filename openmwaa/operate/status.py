@@ -28,7 +28,7 @@ RECENT: Final = timedelta(minutes=3)
 """The scaler and the syncers repeat their lines every minute."""
 LEFT_OUT: Final = "DagObjectsLeftOut"
 FAILURES: Final = "DagSyncFailures"
-COMMIT: Final = "dags_commit"
+CURRENT: Final = "dags_current"
 _LISTED: Final = 20
 _FAILS_S: Final = 90
 # Without workers and control plane these have nothing to report.
@@ -179,21 +179,27 @@ def _airflow(connection: Connection, now: datetime) -> Part:
 
 def _dags(connection: Connection, now: datetime) -> Part:
     """Every syncer copies the same source, so the last line of each log group is the state."""
-    log, troubles, commits = DecisionsLog.of(connection), dict[str, None](), dict[str, str]()
-    pattern = f'{{ ($.{LEFT_OUT} = *) || ($.{FAILURES} = *) || ($.event = "{COMMIT}") }}'
+    log, troubles, syncs = DecisionsLog.of(connection), dict[str, None](), dict[str, Any]()
+    pattern = f'{{ ($.{LEFT_OUT} = *) || ($.{FAILURES} = *) || ($.event = "{CURRENT}") }}'
     for group in ("DAGProcessing", "Worker"):
         last: dict[str, dict[str, Any]] = {}
         for line in log.lines(now - RECENT, now, pattern, group=group):
             last |= {name: line for name in (LEFT_OUT, FAILURES) if name in line}
-            if line.get("event") == COMMIT:
-                commits[group] = str(line["commit"])
+            if line.get("event") == CURRENT:
+                syncs[group] = {name: line[name] for name in ("checked_at", "files", "commit") if name in line}
         for left in last.get(LEFT_OUT, {}).get("objects", ()):
             troubles[f"{left['key']} is left out: {left['reason']}"] = None
-        # A sync that succeeds writes no such line. One that fails is repeated within 70 s.
+        # One that fails is repeated within 70 s.
         if (failed := last.get(FAILURES)) and now.timestamp() - failed["_aws"]["Timestamp"] / 1000 < _FAILS_S:
             troubles[f"{failed[FAILURES]} syncs in a row failed: {failed.get('error')}"] = None
-    notes = tuple(f"{group}: commit {commit}" for group, commit in commits.items())
-    return Part(tuple(troubles)[-_LISTED:], notes, commits or None)
+    if not troubles and "DAGProcessing" not in syncs:  # an environment may have no worker
+        return Part(unknown=f"no report of a syncer within {RECENT.seconds // 60} min")
+    return Part(tuple(troubles)[-_LISTED:], tuple(_synced(*item, now) for item in syncs.items()), syncs)
+
+
+def _synced(group: str, sync: Mapping[str, Any], now: datetime) -> str:
+    commit = f" of commit {sync['commit']}" if "commit" in sync else ""
+    return f"{group}: {sync['files']} files{commit}, in step {now.timestamp() - sync['checked_at']:.0f} s ago"
 
 
 def _alarms(connection: Connection) -> Part:

@@ -125,12 +125,12 @@ def test_the_log_has_the_commit_once_a_minute_also_of_a_commit_without_a_change_
     first = repository.git("rev-parse", "HEAD")
     syncing.sync()
     syncing.sync()
-    assert syncing.events("dags_commit") == [first]
+    assert syncing.events("dags_current") == [first]
     syncing.sync(after_s=60)
-    assert syncing.events("dags_commit") == [first, first]
+    assert syncing.events("dags_current") == [first, first]
     second = repository.push()
     assert not syncing.sync()
-    assert syncing.events("dags_commit") == [first, first, second]
+    assert syncing.events("dags_current") == [first, first, second]
 
 
 def test_a_force_push_replaces_the_files(syncing: Syncing, repository: Repository) -> None:

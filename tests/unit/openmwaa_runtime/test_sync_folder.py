@@ -74,7 +74,7 @@ def test_a_first_sync_downloads_every_file(synced: SyncedFolder) -> None:
 def test_the_log_names_the_listing_that_became_current(synced: SyncedFolder) -> None:
     synced.bucket.refused["dags/one.py"] = "AccessDenied"
     synced.sync()
-    (line,) = [json.loads(line) for line in synced.logged if line.startswith('{"event"')]
+    (line,) = [json.loads(line) for line in synced.logged if line.startswith('{"event": "dags_synced"')]
     listing = read_listing(synced.bucket.list(), "dags").manifest.name
     version = (synced.root / "current").readlink().name
     assert line == {"event": "dags_synced", "at": line["at"], "listing": listing, "version": version, "files": 2}

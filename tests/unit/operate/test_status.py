@@ -139,27 +139,40 @@ def _failure(seconds: float) -> dict[str, Any]:
     return {"at": _at(seconds), report.FAILURES: 3, "error": "no answer", "_aws": {"Timestamp": timestamp}}
 
 
+def _current(seconds: float, files: int, commit: str | None = None) -> dict[str, Any]:
+    line = json.loads(report.current_line(files, commit, (NOW - timedelta(seconds=seconds)).timestamp()))
+    return {**line, "at": _at(seconds)}
+
+
 @pytest.mark.parametrize(
     ("lines", "troubles"),
     [
-        ([], ()),
         ([_left_out(60, "a.py")], ("a.py is left out: AccessDenied",)),
-        ([_left_out(60, "a.py"), _left_out(5)], ()),
+        ([_left_out(60, "a.py"), _left_out(5), _current(5, 3)], ()),
         ([_failure(60)], ("3 syncs in a row failed: no answer",)),
-        ([_failure(150)], ()),
+        ([_failure(150), _current(5, 3)], ()),
     ],
-    ids=["nothing", "left out", "left out before", "failing", "failed before"],
+    ids=["left out", "left out before", "failing", "failed before"],
 )
 def test_syncs_that_fail_and_objects_left_out_are_trouble(lines: list[dict[str, Any]], troubles: tuple[str]) -> None:
     assert status._dags(_connection(*lines), NOW).troubles == troubles
 
 
-def test_the_commits_in_use_are_shown() -> None:
-    line = json.loads(report.commit_line("4be1c0ffee", NOW.timestamp()))
-    found = status._dags(_connection({**line, "at": _at(60), "commit": "old"}, {**line, "at": _at(5)}), NOW)
-    assert (found.troubles, found.data) == ((), {"DAGProcessing": "4be1c0ffee", "Worker": "4be1c0ffee"})
-    assert found.notes == ("DAGProcessing: commit 4be1c0ffee", "Worker: commit 4be1c0ffee")
-    assert status.COMMIT == report.COMMIT
+@pytest.mark.parametrize("lines", [[], [_current(600, 3)], [_failure(150)]], ids=["no line", "old", "failed before"])
+def test_without_a_report_of_the_syncers_the_dags_are_unknown(lines: list[dict[str, Any]]) -> None:
+    assert status._dags(_connection(*lines), NOW) == Part(unknown="no report of a syncer within 3 min")
+
+
+def test_the_last_sync_and_the_commit_in_use_are_shown() -> None:
+    found = status._dags(_connection(_current(60, 3, "old"), _current(5, 4, "4be1c0ffee")), NOW)
+    assert found.troubles == ()
+    assert found.notes == (
+        "DAGProcessing: 4 files of commit 4be1c0ffee, in step 5 s ago",
+        "Worker: 4 files of commit 4be1c0ffee, in step 5 s ago",
+    )
+    assert found.data["Worker"] == {"checked_at": NOW.timestamp() - 5, "files": 4, "commit": "4be1c0ffee"}
+    assert status.CURRENT == report.CURRENT
+    assert status._dags(_connection(_current(5, 4)), NOW).notes[0] == "DAGProcessing: 4 files, in step 5 s ago"
 
 
 def _decision(**values: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from openmwaa_runtime.sync_dags.bucket import S3Bucket
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from openmwaa_runtime.sync_dags.local_folder import LocalFolder
 from openmwaa_runtime.sync_dags.manifest import LeftOut, SourceObject, read_listing
-from openmwaa_runtime.sync_dags.report import commit_line, failures_line, left_out_line
+from openmwaa_runtime.sync_dags.report import current_line, failures_line, left_out_line
 from openmwaa_runtime.sync_dags.source import DagSource, SwitchedSource
 
 DEFAULT_INTERVAL_S = 10.0
@@ -68,20 +68,20 @@ class Syncer:
             line |= {"commit": self._source.commit} if self._source.commit else {}
             self._log(json.dumps(line))
         refused = {key: LeftOut(reason) for key, reason in listing.refused.items()}
-        self._report({**refused, **{source.key: found for source, found in installed.left_out.items()}}, now)
+        left_out = {**refused, **{source.key: found for source, found in installed.left_out.items()}}
+        self._report(left_out, len(installed.manifest.files), now, is_new=installed.changed)
         return installed.changed
 
-    def _report(self, left_out: Mapping[str, LeftOut], now: float) -> None:
+    def _report(self, left_out: Mapping[str, LeftOut], files: int, now: float, *, is_new: bool) -> None:
         commit = self._source.commit
-        is_new = left_out != self._left_out or commit != self._commit
-        for key, found in left_out.items() if is_new else ():
+        other = left_out != self._left_out
+        for key, found in left_out.items() if other else ():
             content = "the previous content stays" if found.has_old_content else "the file is missing"
             self._log(f"left out {key!r}: {found.reason}; {content}")
-        if is_new or ((left_out or commit) and now - self._published_at >= RETRY_S):
-            if left_out or left_out != self._left_out:
+        if is_new or other or commit != self._commit or now - self._published_at >= RETRY_S:
+            if left_out or other:
                 self._log(left_out_line(self._environment, left_out, now))
-            if commit:
-                self._log(commit_line(commit, now))
+            self._log(current_line(files, commit, now))
             self._published_at = now
         self._left_out, self._commit = left_out, commit
         self._folder.record(left_out, now=now)

@@ -14,7 +14,7 @@ LEFT_OUT = "DagObjectsLeftOut"
 FAILURES = "DagSyncFailures"
 NAMESPACE = "openmwaa"
 DIMENSION = "Environment"
-COMMIT = "dags_commit"
+CURRENT = "dags_current"
 LISTED = 100
 """Objects in one line. A log event has a limit of size; the value counts all of them."""
 
@@ -30,9 +30,10 @@ def failures_line(environment: str, failures: int, error: Exception, now: float)
     return _line(environment, FAILURES, failures, now, {"error": f"{type(error).__name__}: {error}"})
 
 
-def commit_line(commit: str, now: float) -> str:
-    """Return the line of the commit that the folder has."""
-    return json.dumps({"event": COMMIT, "at": now, "commit": commit})
+def current_line(files: int, commit: str | None, now: float) -> str:
+    """Return the line of a sync that found the source and the folder in step; `commit` is that of a git repository."""
+    line = {"event": CURRENT, "checked_at": now, "files": files}
+    return json.dumps(line | ({"commit": commit} if commit else {}))
 
 
 def _line(environment: str, metric: str, value: int, now: float, fields: Mapping[str, object]) -> str:
