@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,15 @@ def test_terraform_saves_its_state(tmp_path: Path, ministack: str, number: signa
     assert not (folder / PLAN_FILE).exists()
 
 
+@pytest.fixture
+def with_ctrl_c() -> Iterator[None]:
+    """Ctrl-C as in a terminal: a shell starts programs in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("with_ctrl_c")
 def test_a_program_that_starts_during_ctrl_c_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
