@@ -20,11 +20,16 @@ _FILES: Final = (*ROOT.glob("images/airflow/requirements/*.txt"), ROOT / "images
 LOCKS: Final = tuple(str(file.relative_to(ROOT)) for file in sorted(_FILES))
 PYTHON: Final = tuple(int(part) for part in IMAGE_PYTHON.split("."))
 GLIBC: Final = (2, 28)  # python:3.12-slim has a newer one
-_UV: Final = ("pip", "compile", "--quiet", "--no-header", "--no-deps", "--generate-hashes", "--only-binary", ":all:")
+SOURCE_ONLY: Final = frozenset({"python-nvd3"})
+"""Packages without any wheel. They are pure Python, so pip builds them in the image without a compiler."""
+_UV: Final = (
+    *("pip", "compile", "--quiet", "--no-header", "--no-deps", "--generate-hashes", "--only-binary", ":all:"),
+    *(word for package in sorted(SOURCE_ONLY) for word in ("--no-binary", package)),
+)
 
 
 def wheels(lock: str) -> dict[str, list[str]]:
-    """Return the pins of a lock file for Linux on ARM64, each with the name and the hash of its wheel."""
+    """Return the pins of a lock file for Linux on ARM64, each with the name and the hash of its file."""
     major, minor = PYTHON
     platform = f"aarch64-manylinux_{GLIBC[0]}_{GLIBC[1]}"
     target = ("--python-version", f"{major}.{minor}", "--python-platform", platform, "--format", "pylock.toml")
@@ -32,7 +37,8 @@ def wheels(lock: str) -> dict[str, list[str]]:
     found = subprocess.run([uv, *_UV, *target, lock], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     pins = {}
     for package in tomllib.loads(found.stdout)["packages"]:
-        name, digest = min((wheel["url"].rpartition("/")[2], wheel["hashes"]["sha256"]) for wheel in package["wheels"])
+        files = [package["sdist"]] if package["name"] in SOURCE_ONLY else package["wheels"]
+        name, digest = min((file["url"].rpartition("/")[2], file["hashes"]["sha256"]) for file in files)
         pins[f"{package['name']}=={package['version']}"] = [name, f"sha256:{digest}"]
     return pins
 

@@ -34,6 +34,9 @@ class AirflowVersion:
         return f"airflow-{self.version}"
 
 
-_ROWS: Final = (AirflowVersion("3.3.2", ("3.11", "3.12", "3.13"), date(2026, 9, 25), end_of_life=None),)
+_ROWS: Final = (
+    AirflowVersion("3.3.2", ("3.11", "3.12", "3.13"), date(2026, 9, 25), end_of_life=None),
+    AirflowVersion("2.11.2", ("3.11", "3.12"), date(2026, 9, 25), end_of_life=date(2026, 4, 22)),
+)
 AIRFLOW_VERSIONS: Final[Mapping[str, AirflowVersion]] = {row.version: row for row in _ROWS}
 DEFAULT_VERSION: Final = _ROWS[0].version
