@@ -2,7 +2,7 @@
 """Environment variables and secrets of every Airflow container: the contract with the image's runtime.
 
 DAG code runs in workers, so a worker gets only the password of Celery's results (and of the Redis broker). It uses
-Airflow's database through the execution API.
+Airflow's database through the execution API. Airflow 2 has none: there a worker has a role of its own in the database.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,6 +68,12 @@ SECRETS: Final[Mapping[str, tuple[GeneratedSecret, ...]]] = {
         GeneratedSecret.ADMIN_PASSWORD,
     ),
     "worker": (GeneratedSecret.CELERY_DATABASE_PASSWORD,),
+}
+
+# Further secrets without an execution API. Workers decrypt connections themselves.
+_OF_DATABASE_CLIENTS: Final[Mapping[str, tuple[GeneratedSecret, ...]]] = {
+    "prepare-database": (GeneratedSecret.WORKER_DATABASE_PASSWORD,),
+    "worker": (GeneratedSecret.WORKER_DATABASE_PASSWORD, GeneratedSecret.FERNET_KEY),
 }
 
 # Components that use the broker, and get its password if it has one.
@@ -292,7 +298,9 @@ class AirflowContainers:
 
     def _secrets_of(self, component: str) -> list[GeneratedSecret]:
         broker = self.broker.secrets if component in _CELERY_CLIENTS else {}
-        return [*SECRETS[component], *(secret for client, secret in broker.items() if client == "celery")]
+        more = () if self._environment.airflow.has_execution_api else _OF_DATABASE_CLIENTS.get(component, ())
+        own = (secret for secret in (*SECRETS[component], *more) if secret in self.secrets)
+        return [*own, *(secret for client, secret in broker.items() if client == "celery")]
 
     def _base_variables(self) -> dict[str, str]:
         return {"OPENMWAA_ENVIRONMENT": self._environment.name, "AWS_DEFAULT_REGION": self._environment.region}
@@ -327,7 +335,7 @@ class AirflowContainers:
             "OPENMWAA_DATABASE_SSLMODE": self.database.sslmode,
             "OPENMWAA_QUEUES": Fn.jsonencode(self.broker.urls),
             **self.broker.variables,
-            "OPENMWAA_EXECUTION_API_URL": self.access.execution_api_url,
+            **({"OPENMWAA_EXECUTION_API_URL": url} if (url := self.access.execution_api_url) else {}),
             "OPENMWAA_WEB_URL": self.access.web_url,
             "OPENMWAA_TASK_LOG_GROUP_ARN": self.logs.group("task").arn,
             **({"OPENMWAA_TASK_LOG_BUCKET": self.task_log_bucket} if self.task_log_bucket else {}),

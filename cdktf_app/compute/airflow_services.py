@@ -15,6 +15,7 @@ from cdktf_app.compute.airflow_containers import AirflowContainers
 from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps
 from cdktf_app.compute.web_autoscaling import WebAutoscaling
 from cdktf_app.network.security_groups import SecurityGroups
+from cdktf_app.web.target_groups import TargetGroup
 from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.control_plane import COMPACT_SERVICE
 from openmwaa.config.environment import Environment
@@ -52,7 +53,10 @@ class AirflowServices(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         environment = service_props.context.environment
-        targets = {"web-server": access.web, "execution-api": [access.internal.execution_api]}
+        targets: dict[str, list[TargetGroup | None]] = {
+            "web-server": [*access.web],
+            "execution-api": [access.internal.execution_api],
+        }
         self.healthy: list[ITerraformDependable] = []
         sessions = [_SESSIONS] if environment.enable_execute_command else []
         for name, components in environment.services.items():
@@ -70,7 +74,7 @@ class AirflowServices(Construct):
                 statements=[*calls.values(), *sessions],
                 security_group_ids=(groups.of_components[name], *extra_groups),
                 replicas=replicas,
-                targets=[target for component in components for target in targets.get(component, ())],
+                targets=[target for component in components for target in targets.get(component, ()) if target],
                 execute_command=environment.enable_execute_command,
                 create_before_destroy=True,
             )

@@ -119,8 +119,13 @@ def security_group_rules(environment: Environment) -> list[SecurityGroupRule]:
     """Return the rules between the components of `environment`."""
     database = environment.metadata_database
     port = database.port if isinstance(database, ExistingPostgresql) else DATABASE_PORT
+    callers = dict(_DATABASE_CALLERS)
     rows = list(_ALWAYS)
-    rows += [SecurityGroupRule(caller, DATABASE, port, why) for caller, why in _DATABASE_CALLERS.items()]
+    if not environment.airflow.has_execution_api:
+        rows = [row for row in rows if row.port != EXECUTION_API_PORT]
+        callers["workers"] = "Store results, and state of tasks, with two roles"
+        del callers["execution_api"]
+    rows += [SecurityGroupRule(caller, DATABASE, port, why) for caller, why in callers.items()]
     if environment.has_private_web:
         rows.append(SecurityGroupRule(INTERNAL, "web_server", WEB_PORT, "Forwards requests of users"))
     if environment.has_public_load_balancer:

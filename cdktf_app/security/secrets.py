@@ -21,6 +21,7 @@ from constructs import Construct
 
 from cdktf_app.base.stack_context import StackContext
 from openmwaa.config.broker import ElastiCache
+from openmwaa.config.environment import Environment
 
 VALUE_VERSION: Final = 1
 # 64 letters and digits have 380 bits and need no escaping in a URL, a shell or a connection string.
@@ -35,6 +36,7 @@ class GeneratedSecret(StrEnum):
     AIRFLOW_DATABASE_PASSWORD = auto()
     CELERY_DATABASE_PASSWORD = auto()
     SCALER_DATABASE_PASSWORD = auto()
+    WORKER_DATABASE_PASSWORD = auto()
     FERNET_KEY = auto()
     API_SECRET_KEY = auto()
     JWT_SECRET = auto()
@@ -48,6 +50,7 @@ _LOGINS: Final[Mapping[GeneratedSecret, str]] = {
     GeneratedSecret.AIRFLOW_DATABASE_PASSWORD: "airflow",
     GeneratedSecret.CELERY_DATABASE_PASSWORD: "celery_results",
     GeneratedSecret.SCALER_DATABASE_PASSWORD: "scaler",
+    GeneratedSecret.WORKER_DATABASE_PASSWORD: "airflow_worker",
 }
 _LOGIN_SUFFIXES: Final = ("b", "a")  # by the parity of the version: 1 is a
 
@@ -55,16 +58,14 @@ REDIS_SECRETS: Final = frozenset({GeneratedSecret.BROKER_PASSWORD, GeneratedSecr
 
 
 class EnvironmentSecrets(Construct):
-    """The generated secrets of an environment in Secrets Manager; those of the Redis broker exist only with it."""
+    """The generated secrets of an environment in Secrets Manager, which uses all of them."""
 
     def __init__(self, scope: Construct, construct_id: str, context: StackContext) -> None:
         super().__init__(scope, construct_id)
         self._context = context
         self._database_passwords = context.environment.rotation.database_passwords
-        redis = isinstance(context.environment.broker, ElastiCache)
-        self._versions = {
-            secret: self._create(secret) for secret in GeneratedSecret if redis or secret not in REDIS_SECRETS
-        }
+        unused = _unused(context.environment)
+        self._versions = {secret: self._create(secret) for secret in GeneratedSecret if secret not in unused}
         # Each access of `arn` makes another token for the same ARN.
         self._arns = {secret: version.arn for secret, version in self._versions.items()}
 
@@ -72,6 +73,10 @@ class EnvironmentSecrets(Construct):
     def values(self) -> list[ITerraformDependable]:
         """The secret versions, which must exist before a container starts."""
         return list(self._versions.values())
+
+    def __contains__(self, secret: GeneratedSecret) -> bool:
+        """Return whether the environment has `secret`."""
+        return secret in self._arns
 
     def arn(self, secret: GeneratedSecret) -> str:
         """Return the ARN of `secret`."""
@@ -113,6 +118,16 @@ class EnvironmentSecrets(Construct):
             suffix = _LOGIN_SUFFIXES[self._database_passwords % 2]
             return Fn.jsonencode({"username": f"{_LOGINS[secret]}_{suffix}", "password": password})
         return _fernet_key(password) if secret is GeneratedSecret.FERNET_KEY else password
+
+
+def _unused(environment: Environment) -> set[GeneratedSecret]:
+    """Return the secrets of another broker, and those of another way to Airflow's database."""
+    redis = isinstance(environment.broker, ElastiCache)
+    has_tokens = environment.airflow.has_execution_api
+    return {
+        *(() if redis else REDIS_SECRETS),
+        GeneratedSecret.WORKER_DATABASE_PASSWORD if has_tokens else GeneratedSecret.JWT_SECRET,
+    }
 
 
 def _fernet_key(password: str) -> str:

@@ -28,6 +28,8 @@ class LoadBalancerProps:
     subnet_ids: Sequence[str]
     security_group_ids: Sequence[str]
     certificate_arn: str | None
+    web: TargetGroupSpec
+    """The target group of the web server."""
     auth: ListenerAuth | None = None
     access_logs: LbAccessLogs | None = None
     deletion_protection: bool = False

@@ -11,7 +11,6 @@ from cdktn_provider_aws.wafv2_web_acl_association import Wafv2WebAclAssociation
 from constructs import Construct
 
 from cdktf_app.web.load_balancer import LoadBalancer, LoadBalancerProps
-from cdktf_app.web.target_groups import WEB
 from openmwaa.config.ports import HTTPS_PORT
 
 
@@ -24,6 +23,6 @@ class PublicLoadBalancer(LoadBalancer):
         if props.certificate_arn is None or props.auth is None:
             raise ValueError("a public load balancer needs a certificate and an identity provider")
         super().__init__(scope, construct_id, replace(props, name=f"{props.name}-public"), internal=False)
-        self.web = self._target(WEB, HTTPS_PORT)
+        self.web = self._target(props.web, HTTPS_PORT)
         if web_acl_arn is not None:
             Wafv2WebAclAssociation(self, "web_acl_association", resource_arn=self.lb.arn, web_acl_arn=web_acl_arn)

@@ -39,7 +39,11 @@ class TargetGroupSpec:
     unhealthy_threshold: int = 5
 
 
-WEB: Final = TargetGroupSpec("web", WEB_PORT, "/api/v2/monitor/health")
+def web(health_path: str) -> TargetGroupSpec:
+    """Return the kind of the web server; the path of its health differs between versions of Airflow."""
+    return TargetGroupSpec("web", WEB_PORT, health_path)
+
+
 EXECUTION: Final = TargetGroupSpec("execution", EXECUTION_API_PORT, "/execution/health")
 # ECS replaces a scaler after five unhealthy minutes, not after one slow response.
 SCALER: Final = TargetGroupSpec("scaler", SCALER_PORT, "/healthz", interval_s=30, unhealthy_threshold=10)

@@ -5,7 +5,7 @@
     PUBLIC_ONLY           public load balancer, which authenticates users
     PUBLIC_AND_PRIVATE    both; without a domain, CloudFront in front of the internal one
 
-The internal load balancer always exists: running tasks use the execution API through it.
+The internal load balancer always exists: running tasks use the execution API through it, and users the scaler's page.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from cdktf_app.web.internal_load_balancer import InternalLoadBalancer
 from cdktf_app.web.listeners import ListenerAuth
 from cdktf_app.web.load_balancer import LoadBalancerProps
 from cdktf_app.web.public_load_balancer import PublicLoadBalancer
-from cdktf_app.web.target_groups import TargetGroup
+from cdktf_app.web.target_groups import TargetGroup, web
 from cdktf_app.web.web_acl import WebAcl
 from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT
 
@@ -54,10 +54,12 @@ class WebEntrypoints:
         # Overridable, because emulators have no TLS and other host names.
         self.web_url = overridable_local(scope, "web_url", self._web_url())
         """URL of the web server for users, without a trailing slash."""
-        self.execution_api_url = overridable_local(
-            scope, "execution_api_url", f"{self._internal_url(EXECUTION_API_PORT)}/execution/"
+        self.execution_api_url = (
+            overridable_local(scope, "execution_api_url", f"{self._internal_url(EXECUTION_API_PORT)}/execution/")
+            if environment.airflow.has_execution_api
+            else None
         )
-        """URL of the execution API, for workers."""
+        """URL of the execution API, for workers; None if this version of Airflow has none."""
         self.scaler_url = overridable_local(scope, "scaler_url", f"{self._internal_url(SCALER_PORT)}/")
         """URL of the scaler's page."""
 
@@ -94,6 +96,7 @@ class WebEntrypoints:
             INTERNAL,
             props=self._load_balancer_props(INTERNAL, self._network.private_subnet_ids_by_zone, groups),
             web=self._environment.has_private_web,
+            execution_api=self._environment.airflow.has_execution_api,
         )
 
     def _public(self) -> PublicLoadBalancer:
@@ -128,6 +131,7 @@ class WebEntrypoints:
             subnet_ids=subnet_ids,
             security_group_ids=security_group_ids,
             certificate_arn=self._certificate,
+            web=web(self._environment.airflow.health_path),
             auth=self._auth if group == authenticating_load_balancer(self._environment) else None,
             access_logs=self._logs.of_load_balancers if self._logs else None,
             deletion_protection=self._access.deletion_protection,

@@ -26,14 +26,14 @@ def with_class_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**defaults, **fields}
 
 
-def services(control_plane: ControlPlane) -> Mapping[str, tuple[str, ...]]:
+def services(control_plane: ControlPlane, components: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Return the ECS services of a control plane, each with the components in its task."""
     if control_plane == "COMPACT":
-        return {COMPACT_SERVICE: COMPONENTS}
-    return {component: (component,) for component in COMPONENTS}
+        return {COMPACT_SERVICE: components}
+    return {component: (component,) for component in components}
 
 
-def check(control_plane: ControlPlane, fields: Collection[str], sizes: Sizes) -> None:
+def check(control_plane: ControlPlane, components: tuple[str, ...], fields: Collection[str], sizes: Sizes) -> None:
     """Raise FieldError for a field that has no effect with this control plane; `fields` are those of the file."""
     if control_plane == "COMPACT":
         for field in WEB_SERVERS:
@@ -43,6 +43,8 @@ def check(control_plane: ControlPlane, fields: Collection[str], sizes: Sizes) ->
                     f"number; leave `{field}` out, or write `control_plane: SEPARATE`",
                     field,
                 )
+    if sizes.execution_api and "execution-api" not in components:
+        raise FieldError("Airflow 2 has no execution API; leave it out", "sizes", "execution_api")
     for name, size in sizes:
         if size and (name == "control_plane") != (control_plane == "COMPACT"):
             raise FieldError(

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from openmwaa.config import control_plane, regions
 from openmwaa.config.airflow_options import check_options
 from openmwaa.config.airflow_schema import check_known
-from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, DEFAULT_VERSION
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, DEFAULT_VERSION, AirflowMajor
 from openmwaa.config.artefacts import OWN_FOLDER, ArtefactFields
 from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_policies, check_tags, check_task_definitions
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
@@ -223,7 +223,7 @@ class Environment(ArtefactFields):
     @model_validator(mode="after")
     def _fields_are_consistent(self) -> Self:
         self.web_access.check(self.webserver_access_mode, network=self.network)
-        control_plane.check(self.control_plane, self.model_fields_set, self.sizes)
+        control_plane.check(self.control_plane, self.airflow.components, self.model_fields_set, self.sizes)
         if self.min_webservers > self.max_webservers:
             raise FieldError(
                 f"`min_webservers` ({self.min_webservers}) is greater than `max_webservers` ({self.max_webservers}); "
@@ -362,7 +362,12 @@ class Environment(ArtefactFields):
     @property
     def services(self) -> Mapping[str, tuple[str, ...]]:
         """The ECS services of the control plane, each with the components in its task."""
-        return control_plane.services(self.control_plane)
+        return control_plane.services(self.control_plane, self.airflow.components)
+
+    @property
+    def airflow(self) -> AirflowMajor:
+        """What the major version of Airflow has."""
+        return AIRFLOW_VERSIONS[self.airflow_version].major
 
     @property
     def service_of(self) -> dict[str, str]:

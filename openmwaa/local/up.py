@@ -42,7 +42,6 @@ from openmwaa.subprocesses import Program, run, termination_as_interrupt
 SYNTH_WITHIN_S = 180.0
 HEALTHY_WITHIN_S = 600.0
 PROGRESS_EVERY_S = 5.0
-WEB_HEALTH = "/api/v2/monitor/health"
 
 
 @dataclass(frozen=True)
@@ -293,7 +292,7 @@ class Up:
             if status is None:
                 raise NotHealthyError(f"The daemon has ended; see {self._paths.daemon_log}.")
             unhealthy = list(health.troubles(status))
-            if not unhealthy and (trouble := asyncio.run(_web_trouble(status["web_address"]))):
+            if not unhealthy and (trouble := asyncio.run(self._web_trouble(status["web_address"]))):
                 unhealthy = [(self._environment.service_of["web-server"], trouble)]
             if not unhealthy:
                 return status
@@ -308,6 +307,19 @@ class Up:
             f"{name} is not healthy after {HEALTHY_WITHIN_S:g} s: {trouble}. Last log lines:\n{last}\n"
             f"Log: openmwaa local logs {name}. The other services still run; stop them with `openmwaa local down`."
         )
+
+    async def _web_trouble(self, address: str | None) -> str | None:
+        """Why the web server does not answer; None if it does."""
+        if address is None:
+            return "no address yet"
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+                session.get(address + self._environment.airflow.health_path) as response,
+            ):
+                return None if response.status < 500 else f"HTTP status {response.status}"  # noqa: PLR2004
+        except (aiohttp.ClientError, OSError):
+            return "no answer yet"
 
     def _interrupted(self) -> None:
         """End the processes of this call; an environment that ran before keeps running."""
@@ -324,17 +336,3 @@ class Up:
     def _end_programs(self) -> None:
         self._cancelled.set()
         asyncio.run(orphans.end_commands(self._paths))
-
-
-async def _web_trouble(address: str | None) -> str | None:
-    """Why the web server does not answer; None if it does."""
-    if address is None:
-        return "no address yet"
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-            session.get(address + WEB_HEALTH) as response,
-        ):
-            return None if response.status < 500 else f"HTTP status {response.status}"  # noqa: PLR2004
-    except (aiohttp.ClientError, OSError):
-        return "no answer yet"

@@ -5,9 +5,7 @@ import hashlib
 import json
 import os
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from openmwaa.operate import services
+from openmwaa.operate.airflow_api import AdminApi
 from openmwaa.operate.connection import Connection, aws_errors
-from openmwaa.operate.errors import OperateError, UnreachableError
+from openmwaa.operate.errors import OperateError
 from openmwaa.operate.waiting import WaitStatus
 from openmwaa_runtime.sync_dags.bucket import S3Bucket
 from openmwaa_runtime.sync_dags.folder import may_have_dag
@@ -29,7 +28,6 @@ DIGEST: Final = "openmwaa-sha256"
 """Metadata of an object. With a KMS key, its ETag is no hash of the content."""
 NEW_WITHIN_S: Final = 20.0
 _DELETED_AT_ONCE: Final = 1000
-_API_WITHIN_S: Final = 15.0
 
 
 @dataclass(frozen=True)
@@ -56,25 +54,19 @@ class DagUpload:
         return self.connection.client("s3")
 
     @cached_property
-    def _containers(self) -> Mapping[str, Any]:
-        """The containers of the DAG processor's and the web server's tasks, by name."""
-        found: dict[str, Any] = {}
-        service_of = self.connection.environment.service_of
-        names = sorted({service_of["dag-processor"], service_of["web-server"]})
-        for service in services.describe(self.connection, names).values():
-            definition = services.primary(service)["taskDefinition"]
-            with aws_errors(self.connection, "ecs:DescribeTaskDefinition", f"the task definition {definition}"):
-                answer = self.connection.client("ecs").describe_task_definition(taskDefinition=definition)
-            found |= {entry["name"]: entry for entry in answer["taskDefinition"]["containerDefinitions"]}
-        return found
-
-    def _variable(self, name: str) -> str:
-        return str({pair["name"]: pair["value"] for pair in self._containers["dag-processor"]["environment"]}[name])
+    def _airflow(self) -> AdminApi:
+        return AdminApi(self.connection)
 
     @cached_property
     def name(self) -> str:
         """The bucket's name."""
-        return self._variable("OPENMWAA_DAG_BUCKET")
+        service = services.describe(self.connection, [self.connection.environment.service_of["dag-processor"]])
+        definition = services.primary(next(iter(service.values())))["taskDefinition"]
+        with aws_errors(self.connection, "ecs:DescribeTaskDefinition", f"the task definition {definition}"):
+            answer = self.connection.client("ecs").describe_task_definition(taskDefinition=definition)
+        containers = {entry["name"]: entry for entry in answer["taskDefinition"]["containerDefinitions"]}
+        variables = {pair["name"]: pair["value"] for pair in containers["dag-processor"]["environment"]}
+        return str(variables["OPENMWAA_DAG_BUCKET"])
 
     @property
     def _prefix(self) -> str:
@@ -142,8 +134,12 @@ class DagUpload:
         synced_at = self._synced_at(since)
         if synced_at is None:
             return WaitStatus(("The DAG processor does not have the new DAGs yet.",))
-        errors = [error for error in self._pages("importErrors", "import_errors") if error["filename"]]
-        dags = {dag["relative_fileloc"]: dag["last_parsed_time"] for dag in self._pages("dags", "dags")}
+        found = [error for error in self._airflow.pages("/importErrors", "import_errors") if error["filename"]]
+        errors = [{**error, "filename": _relative(error["filename"])} for error in found]
+        dags = {
+            dag.get("relative_fileloc") or _relative(dag["fileloc"]): dag["last_parsed_time"]
+            for dag in self._airflow.pages("/dags", "dags")
+        }
         parsed = {**dags, **{error["filename"]: error["timestamp"] for error in errors}}
         self._synced_since = self._synced_since or time.monotonic()
         # A new file is parsed within seconds, unless `.airflowignore` has it or it makes no DAG.
@@ -173,43 +169,14 @@ class DagUpload:
                     return datetime.fromtimestamp(line["at"], UTC)
         return None
 
-    def _pages(self, path: str, key: str) -> list[Any]:
-        found: list[Any] = []
-        while True:
-            answer = self._api("GET", f"/api/v2/{path}?limit=100&offset={len(found)}", None)
-            found += answer[key]
-            if not answer[key] or len(found) >= answer["total_entries"]:
-                return found
-
-    @cached_property
-    def _token(self) -> str:
-        secrets = {pair["name"]: pair["valueFrom"] for pair in self._containers["web-server"]["secrets"]}
-        arn = secrets["OPENMWAA_ADMIN_PASSWORD"]
-        with aws_errors(self.connection, "secretsmanager:GetSecretValue", f"the secret {arn}"):
-            password = self.connection.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
-        return str(
-            self._request("POST", "/auth/token", {"username": "admin", "password": password}, {})["access_token"]
-        )
-
-    def _api(self, method: str, path: str, body: Any) -> Any:
-        return self._request(method, path, body, {"Authorization": f"Bearer {self._token}"})
-
-    def _request(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> Any:
-        url = (self.connection.endpoints.get("web") or self._variable("OPENMWAA_WEB_URL")).rstrip("/")
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            url + path, data, {"Content-Type": "application/json", **headers}, method=method
-        )
-        handlers = [urllib.request.ProxyHandler({})] if self.connection.local else []
-        try:
-            with urllib.request.build_opener(*handlers).open(request, timeout=_API_WITHIN_S) as answer:
-                return json.load(answer)
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            raise UnreachableError(f"Airflow's API at {url} does not answer: {error}.") from error
-
 
 def _is_readable(file: Path) -> bool:
     return file.is_file() and os.access(file, os.R_OK)
+
+
+def _relative(file: str) -> str:
+    """Return a path below the folder of DAGs, which is the link `current`; Airflow 2 has whole paths."""
+    return file.rpartition("/current/")[2]
 
 
 def clock() -> float:

@@ -7,23 +7,21 @@ Values are secrets: no message, error or log has one.
 import json
 import os
 import re
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import yaml
 
 from openmwaa.config.secret_prefixes import Kind, secret_prefixes
+from openmwaa.operate.airflow_api import AdminApi, AirflowRefusedError
 from openmwaa.operate.connection import Connection, aws_errors
-from openmwaa.operate.errors import OperateError, UnreachableError
-from openmwaa.operate.services import describe
+from openmwaa.operate.errors import OperateError
 
-TIMEOUT_S: Final = 30.0
 _YAML: Final = frozenset({".yaml", ".yml"})
 _NAME: Final = re.compile(r"[A-Za-z0-9_.@+=-][A-Za-z0-9/_.@+=-]{0,249}")
 """What a secret's name may contain."""
@@ -162,40 +160,24 @@ def write_to_airflow(connection: Connection, kind: Kind, values: Mapping[str, st
         {"connection_id": name, **json.loads(text)} if kind == "connections" else {"key": name, "value": text}
         for name, text in values.items()
     ]
-    secret = f"{connection.resource_name}/admin-password"
-    with aws_errors(connection, "secretsmanager:GetSecretValue", f"the secret {secret}"):
-        password = connection.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
-    url = connection.endpoints.get("web") or _web_url(connection)
-    # A proxy of this machine does not reach it, and would get the password.
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if connection.local else []))
-    login = {"username": "admin", "password": password}
-    token = _call(opener, f"{url}/auth/token", "POST", login, {})["access_token"]
+    api = AdminApi(connection)
+    if not connection.environment.airflow.has_execution_api:
+        _write_one_by_one(api, kind, entities)
+        return
     action = {"action": "create", "action_on_existence": "overwrite", "entities": entities}
-    answer = _call(opener, f"{url}/api/v2/{kind}", "PATCH", {"actions": [action]}, {"Authorization": f"Bearer {token}"})
+    answer = api.call("PATCH", f"/{kind}", {"actions": [action]})
     if errors := (answer.get("create") or {}).get("errors"):
         raise StoredValuesError(f"Airflow refused {len(errors)} of {len(values)} {kind}: {errors[0].get('error')}")
 
 
-def _web_url(connection: Connection) -> str:
-    definition = describe(connection, ["scaler"])["scaler"]["taskDefinition"]
-    with aws_errors(connection, "ecs:DescribeTaskDefinition", f"the task definition {definition}"):
-        answer = connection.client("ecs").describe_task_definition(taskDefinition=definition)
-    (container,) = answer["taskDefinition"]["containerDefinitions"]
-    variables = {variable["name"]: variable["value"] for variable in container["environment"]}
-    return str(json.loads(variables["SCALER_CONFIG"])["web_url"]).rstrip("/")
-
-
-def _call(opener: urllib.request.OpenerDirector, url: str, method: str, body: Any, headers: Mapping[str, str]) -> Any:
-    data, more = json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
-    request = urllib.request.Request(url, data, more, method=method)
-    try:
-        with opener.open(request, timeout=TIMEOUT_S) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:  # its body may repeat the values
-        error.close()
-        raise StoredValuesError(f"Airflow answered {method} {url} with {error.code}.") from None
-    except (OSError, ValueError) as error:
-        raise UnreachableError(f"{url} does not answer: {error}. The web server is private: use its network.") from None
+def _write_one_by_one(api: AdminApi, kind: Kind, entities: Iterable[Mapping[str, Any]]) -> None:
+    """Create or replace the values in Airflow 2, whose API takes one at a time."""
+    for entity in entities:
+        name = quote(str(next(iter(entity.values()))), safe="")
+        try:
+            api.call("PATCH", f"/{kind}/{name}", entity)
+        except AirflowRefusedError:  # it does not exist; the next call has any other reason
+            api.call("POST", f"/{kind}", entity)
 
 
 def write_file(file: Path, values: Mapping[str, Any]) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from openmwaa.operate.airflow_api import AdminApi
 from openmwaa.operate.connection import connect
-from openmwaa.operate.dag_upload import DagUpload
 from tests.e2e.conftest import COMMAND_WITHIN_S, E2E
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
@@ -65,8 +65,7 @@ class Author:
 
     def dags(self) -> set[str]:
         """The ids of Airflow's DAGs."""
-        bucket = DagUpload(connect(self.e2e.file, local=True), self.project / "dags")
-        return {dag["dag_id"] for dag in bucket._pages("dags", "dags")}
+        return {dag["dag_id"] for dag in AdminApi(connect(self.e2e.file, local=True)).pages("/dags", "dags")}
 
     def until_dags(self, condition: Callable[[set[str]], bool]) -> None:
         """Wait until the ids of Airflow's DAGs meet the condition."""

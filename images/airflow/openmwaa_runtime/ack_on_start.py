@@ -15,14 +15,13 @@ would count the failure against the task that may still run from the first deliv
 still `queued` by then again, with a new token.
 """
 
-import base64
-import binascii
-import json
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+
+from openmwaa_runtime.release import installed_release
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,6 @@ LATEST_S: Final = 240.0
 """The queues' visibility timeout is 300 s."""
 READ_EVERY_S: Final = 0.25
 PIPE_BYTES: Final = 65536
-FORBIDDEN: Final = 403
 _UID: Final = "openmwaa-ack-on-start"
 
 
@@ -78,11 +76,12 @@ def _on_worker_init(sender: Any = None, **_: Any) -> None:
     from celery import current_task  # noqa: PLC0415
     from celery.signals import worker_ready  # noqa: PLC0415
 
-    task = sender.app.tasks.get("execute_workload")
+    hooks = installed_release().hooks
+    task = sender.app.tasks.get(hooks.CELERY_TASK)
     if task is None or task.acks_late:
         return  # the user configured late acknowledgement
     pipe = StartPipe()
-    if not watch_airflow(lambda: pipe.report(str(current_task.request.id))):
+    if not hooks.watch_airflow(lambda: pipe.report(str(current_task.request.id))):
         logger.warning(
             "this version of Airflow does not report started tasks: messages are deleted when a pool process takes them"
         )
@@ -95,46 +94,3 @@ def _on_worker_init(sender: Any = None, **_: Any) -> None:
         sender.timer.call_repeatedly(READ_EVERY_S, pipe.acknowledge, (state.requests,))
 
     worker_ready.connect(on_ready, weak=False, dispatch_uid=_UID)
-
-
-def watch_airflow(on_start: Callable[[], None]) -> bool:
-    """Make Airflow's supervisor call `on_start` after the API accepted a task; False if that is not possible."""
-    try:
-        from airflow.sdk.exceptions import TaskAlreadyRunningError  # noqa: PLC0415
-        from airflow.sdk.execution_time.supervisor import ActivitySubprocess  # noqa: PLC0415
-
-        start_task = ActivitySubprocess._on_child_started  # noqa: SLF001
-    except (ImportError, AttributeError):
-        return False
-
-    def on_child_started(self: Any, **arguments: Any) -> None:
-        try:
-            start_task(self, **arguments)
-        except Exception as error:
-            if refused_for_age(error, self.client, time.time()):
-                # The executor ignores this exception and records no result.
-                logger.warning("the token in a message has expired: the message is dropped, the task is not changed")
-                raise TaskAlreadyRunningError("the token in the message has expired") from error
-            raise
-        on_start()
-
-    ActivitySubprocess._on_child_started = on_child_started  # noqa: SLF001
-    return True
-
-
-def refused_for_age(error: Exception, client: Any, now: float) -> bool:
-    """Whether the API refused an expired token. Any other refusal is a real failure."""
-    if getattr(getattr(error, "response", None), "status_code", None) != FORBIDDEN:
-        return False
-    expires = expiry(str(getattr(getattr(client, "auth", None), "token", "")))
-    return expires is not None and expires <= now
-
-
-def expiry(token: str) -> float | None:
-    """The expiry of a JSON Web Token (seconds since the epoch), not verified. None if it has none."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
-        return None

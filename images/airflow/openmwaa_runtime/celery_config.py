@@ -21,6 +21,7 @@ from openmwaa_runtime import (
     secrets_backend,
     waiting_tasks,
 )
+from openmwaa_runtime.release import installed_release
 from openmwaa_runtime.task_logs import worker_secrets
 
 CELERY_CONFIG: dict[str, Any] = {
@@ -31,18 +32,14 @@ CELERY_CONFIG: dict[str, Any] = {
 
 
 def _send_logs(**_: Any) -> None:
-    """Send the logs of a pool process that ends."""
-    from airflow.sdk.log import load_remote_log_handler  # noqa: PLC0415 - workers of Airflow 3 only
-
-    writer = getattr(load_remote_log_handler(), "writer", None)
-    if writer is not None:
-        writer.drain()
+    installed_release().hooks.send_logs()
 
 
 if sys.argv[1:3] == ["celery", "worker"]:
     # Imported by name: the agent is a separate package that plain Celery workers use too.
     importlib.import_module("worker_agent").install(on_sigterm=graceful_stop.install())
     ack_on_start.install()
+    installed_release().hooks.prepare()
     worker_secrets.remove(os.environ)  # Celery's configuration, above, has them
     worker_process_shutdown.connect(_send_logs, weak=False, dispatch_uid="openmwaa-task-logs")
     secrets_backend.install_in_worker()

@@ -12,6 +12,7 @@ from openmwaa_runtime.artefacts.install import install
 from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import Login, PostgresConnection, installed_airflow, wait_until_prepared
 from openmwaa_runtime.errors import NotPreparedError
+from openmwaa_runtime.release import installed_release
 from openmwaa_runtime.settings import airflow_environment
 from openmwaa_runtime.task_metadata import ANY_ADDRESS, HOSTNAME_VARIABLE, TaskIdentity, read_identity
 
@@ -19,22 +20,12 @@ PUBLIC_KEY_VARIABLE = "WORKER_AGENT_PUBLIC_KEY"
 
 
 def arguments(component: str, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The arguments of `airflow`."""
-    if component == "worker":
-        queues, slots = environ["OPENMWAA_WORKER_QUEUES"], environ["OPENMWAA_WORKER_SLOTS"]
-        # No --celery-hostname: its check sends requests to other workers over queues that predefined queues forbid.
-        # Mingle and gossip use such queues too. Logs are in CloudWatch, so no log server is needed.
-        options = ("--skip-serve-logs", "--without-mingle", "--without-gossip")
-        return ("celery", "worker", *options, "--queues", queues, "--concurrency", slots)
-    return {
-        "scheduler": ("scheduler", "--skip-serve-logs"),
-        "dag-processor": ("dag-processor",),
-        "triggerer": ("triggerer", "--skip-serve-logs"),
-        "execution-api": ("api-server", "--apps", "execution"),
-        # Load balancers end TLS and pass the client's scheme and address in headers. FORWARDED_ALLOW_IPS lists the
-        # load balancers whose headers are trusted.
-        "web-server": ("api-server", "--apps", "core", "--proxy-headers"),
-    }[component]
+    """The module that Python runs as this component, and its arguments."""
+    words = installed_release().commands[component]
+    if component != "worker":
+        return words
+    queues, slots = environ["OPENMWAA_WORKER_QUEUES"], environ["OPENMWAA_WORKER_SLOTS"]
+    return (*words, "--queues", queues, "--concurrency", slots)
 
 
 def login_for(component: str, environ: Mapping[str, str]) -> Login:
@@ -77,12 +68,11 @@ def start(
     full = {**additions, **environ}
     Path(full["AIRFLOW_HOME"]).mkdir(parents=True, exist_ok=True)
     full = install(component, full, login, identity.task_id or "local")
-    if component == "web-server":
-        write_passwords(
-            Path(full["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]), full["OPENMWAA_ADMIN_PASSWORD"]
-        )
+    passwords = full.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE")
+    if component == "web-server" and passwords:
+        write_passwords(Path(passwords), full["OPENMWAA_ADMIN_PASSWORD"])
     # `python -m` and not the `airflow` script: the script has the absolute path of the build's interpreter.
-    (run_airflow or _exec)([sys.executable, "-m", "airflow", *arguments(component, environ)], full)
+    (run_airflow or _exec)([sys.executable, "-m", *arguments(component, environ)], full)
 
 
 def command_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from openmwaa_runtime import lost_worker
+from openmwaa_runtime.release import installed_release
 
 logger = logging.getLogger(__name__)
 
@@ -46,20 +46,23 @@ class WorkerProcesses:
     """The task processes of a Celery worker, found in /proc.
 
     The main process forks pool processes. Airflow's supervisor in a pool process forks the task, which is the leader of
-    its own process group.
+    its own process group. In Airflow 2 the supervisor itself is a fork of the pool process.
     """
 
     def __init__(self, main: int) -> None:
         self._main = main
 
     def tasks(self) -> set[TaskProcess]:
-        """Return the grandchildren that are process group leaders."""
-        grandchildren = (pid for child in _children(self._main) for pid in _children(child))
+        """Return the first process group leaders below the pool processes."""
         found = set()
-        for pid in grandchildren:
+        below = [pid for child in _children(self._main) for pid in _children(child)]
+        while below:
+            pid = below.pop()
             with contextlib.suppress(OSError):
                 if os.getpgid(pid) == pid:
                     found.add(TaskProcess(pid, _started(pid)))
+                else:
+                    below += _children(pid)
         return found
 
     def terminate(self, task: TaskProcess) -> None:
@@ -136,7 +139,7 @@ def install() -> Callable[[], None]:
     flag = mmap.mmap(-1, 1)  # shared with pool processes and tasks, which are forks
 
     def on_worker_init(**_: Any) -> None:
-        lost_worker.install_in_worker(lambda: flag[0] != 0)
+        installed_release().hooks.keep_lost_tasks(lambda: flag[0] != 0)
 
     def before_terminate() -> None:
         flag[0] = 1

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from openmwaa_runtime.components import hostname_for, login_for
 from openmwaa_runtime.database import PostgresConnection, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseError
+from openmwaa_runtime.release import installed_release
 from openmwaa_runtime.settings.connections import EXECUTION_API_PORT, WEB_PORT
 from openmwaa_runtime.settings.container_env import ContainerEnv
 from openmwaa_runtime.task_metadata import ANY_ADDRESS, TaskIdentity, read_identity
@@ -29,7 +30,6 @@ _JOBS: Mapping[str, str] = {
 }
 _PATHS: Mapping[str, tuple[int, str]] = {
     "execution-api": (EXECUTION_API_PORT, "/execution/health"),
-    "web-server": (WEB_PORT, "/api/v2/version"),
     "worker": (AGENT_PORT, "/v1/state"),
 }
 
@@ -56,8 +56,9 @@ def find_problem(component: str, environ: Mapping[str, str]) -> str | None:
         return find_broker_problem(environ)
     if component in _JOBS:
         return _heartbeat(_JOBS[component], component, environ)
-    if component in _PATHS:
-        port, path = _PATHS[component]
+    paths = {**_PATHS, "web-server": (WEB_PORT, installed_release().web_health)}
+    if component in paths:
+        port, path = paths[component]
         address = read_identity(environ).address
         return _http(f"http://{'127.0.0.1' if address == ANY_ADDRESS else address}:{port}{path}")
     return _prepared(environ)

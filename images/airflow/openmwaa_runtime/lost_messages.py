@@ -137,11 +137,18 @@ def _queue_older_again(runner: Any, started: datetime) -> None:
 
     with create_session() as session:
         found = [task for task in runner._get_tis_stuck_in_queued(session) if task.queued_dttm < started]  # noqa: SLF001
-        for executor, tasks in runner._executor_to_workloads(found, session).items():  # noqa: SLF001
+        for executor, tasks in _by_executor(runner, found, session).items():
             for task in tasks:
                 logger.warning("%s was queued before this scheduler started: it is queued again", task)
                 executor.revoke_task(ti=task)
                 runner._reschedule_stuck_task(task, session=session)  # noqa: SLF001
+
+
+def _by_executor(runner: Any, tasks: Any, session: Any) -> Mapping[Any, list[Any]]:
+    group = getattr(runner, "_executor_to_workloads", None)
+    if group is None:  # Airflow 2
+        return runner._executor_to_tis(tasks)  # type: ignore[no-any-return] # noqa: SLF001
+    return group(tasks, session)  # type: ignore[no-any-return]
 
 
 def _queue_again(runner: Any, queues: EmptyQueues) -> None:
@@ -158,7 +165,7 @@ def _queue_again(runner: Any, queues: EmptyQueues) -> None:
         found = select(TaskInstance).where(*mine, TaskInstance.queue.in_(list(empty_for)))
         # Locked, so that the execution API cannot start a task between this reading and its new state.
         queued = session.scalars(found.with_for_update(of=TaskInstance, skip_locked=True))
-        by_executor = runner._executor_to_workloads(lost(queued, empty_for, datetime.now(UTC)), session)  # noqa: SLF001
+        by_executor = _by_executor(runner, lost(queued, empty_for, datetime.now(UTC)), session)
         for executor, tasks in by_executor.items():
             for task in tasks:
                 _queue_one_again(runner, executor, task, empty_for[task.queue], session)

@@ -6,6 +6,8 @@ repeat the tasks that fail. In the scheduler the two differ: a task that fails r
 the scheduler handles only tasks whose executor ended, or whose heartbeats stopped, without a report. There, this module
 adds a try. A worker that is being stopped sends no report for the tasks that it ends.
 
+In Airflow 2 the DAG processor handles tasks whose heartbeats stopped, and a worker those that it ends itself.
+
 The functions replace functions of Airflow, as `ack_on_start` does; docs/decisions/0020-lost-workers.md has the reasons.
 """
 
@@ -27,36 +29,53 @@ _WITHOUT_REPORT: Final = ("scheduled", "queued", "running")  # no set: Airflow's
 def install_in_scheduler() -> None:
     """Add a try to each task that the scheduler finds without a worker."""
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner  # noqa: PLC0415 - only the scheduler needs it
-    from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415
 
-    is_eligible = TaskInstance.is_eligible_to_retry
-    purge = SchedulerJobRunner._purge_task_instances_without_heartbeats  # noqa: SLF001
-
-    def is_eligible_to_retry(self: Any) -> bool:
-        return is_eligible(self) or may_try_again(self)
+    install(lambda: True)
+    purge = getattr(SchedulerJobRunner, "_purge_task_instances_without_heartbeats", None)
+    if purge is None:
+        return  # in Airflow 2 the DAG processor decides
 
     def purge_task_instances(self: Any, task_instances: Iterable[Any], **arguments: Any) -> None:
         for task_instance in task_instances:
             task_instance.is_eligible_to_retry()  # before Airflow chooses between the two callbacks
         purge(self, task_instances, **arguments)
 
-    TaskInstance.is_eligible_to_retry = is_eligible_to_retry
     SchedulerJobRunner._purge_task_instances_without_heartbeats = purge_task_instances  # noqa: SLF001
+
+
+def install(is_lost: Callable[[], bool]) -> None:
+    """Add a try to each task that has failed in this process while `is_lost`, and has not reported it itself."""
+    from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415 - not every process needs it
+
+    is_eligible = TaskInstance.is_eligible_to_retry
+
+    def is_eligible_to_retry(self: Any) -> bool:
+        return is_eligible(self) or (is_lost() and may_try_again(self))
+
+    TaskInstance.is_eligible_to_retry = is_eligible_to_retry
 
 
 def may_try_again(task_instance: Any) -> bool:
     """Whether a task without retries gets another try after its worker was lost; adds the try to its `max_tries`."""
-    from airflow.models.log import Log  # noqa: PLC0415
-    from sqlalchemy import func, select  # noqa: PLC0415
+    from airflow.utils.session import create_session  # noqa: PLC0415
     from sqlalchemy.orm import object_session  # noqa: PLC0415
 
     if task_instance.state not in _WITHOUT_REPORT:
         return False
     if task_instance.try_number <= task_instance.max_tries:
         return True  # it was added before
-    session, limit = object_session(task_instance), _limit(task_instance)
-    if session is None:
-        return False
+    if (session := object_session(task_instance)) is not None:
+        return add_try(task_instance, session)
+    with create_session() as own:  # a worker of Airflow 2
+        return add_try(task_instance, own)
+
+
+def add_try(task_instance: Any, session: Any) -> bool:
+    """Add a try, unless the task has lost too many workers in a row."""
+    from airflow.models.log import Log  # noqa: PLC0415
+    from sqlalchemy import func, select  # noqa: PLC0415
+
+    limit = _limit(task_instance)
     lost = select(func.count()).where(
         *(getattr(Log, name) == getattr(task_instance, name) for name in ("dag_id", "task_id", "run_id", "map_index")),
         Log.event == EVENT,
@@ -78,29 +97,6 @@ def _limit(task_instance: Any) -> int:
     config = task_instance.executor_config
     chosen = config.get(OPTION) if isinstance(config, dict) else None
     return chosen if isinstance(chosen, int) else int(conf.getint("openmwaa", OPTION, fallback=RETRIES))
-
-
-def install_in_worker(is_stopping: Callable[[], bool]) -> None:
-    """Let the scheduler decide about tasks without retries that end while the worker is being stopped."""
-    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 - only workers need it
-    from airflow.sdk.execution_time.supervisor import ActivitySubprocess, TaskInstanceState  # noqa: PLC0415
-
-    find_state = ActivitySubprocess.final_state.fget
-    fail = task_runner._handle_current_task_failed  # noqa: SLF001
-
-    def final_state(self: Any) -> Any:
-        state = find_state(self)
-        is_lost = state == TaskInstanceState.FAILED and self._exit_code != 0 and is_stopping()
-        return TaskInstanceState.UP_FOR_RETRY if is_lost else state  # Airflow reports this state in another place
-
-    def handle_current_task_failed(task_instance: Any, *arguments: Any) -> Any:
-        server = task_instance._ti_context_from_server  # noqa: SLF001
-        if is_stopping() and not (server and server.should_retry):
-            raise SystemExit(1)  # without a report, and without the callback of a failure
-        return fail(task_instance, *arguments)
-
-    ActivitySubprocess.final_state = property(final_state)
-    task_runner._handle_current_task_failed = handle_current_task_failed  # noqa: SLF001
 
 
 @functools.cache

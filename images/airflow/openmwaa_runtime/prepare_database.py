@@ -11,6 +11,7 @@ owner of a database. Passwords are sent as SCRAM verifiers, because the server m
 | `airflow`        | `airflow` (owner)  | everything there                                        |
 | `celery_results` | `celery` (owner)   | everything there, but only read the scaler's public key |
 | `scaler`         | `airflow`          | read some columns of `task_instance` and of `job`       |
+| `airflow_worker` | `airflow`          | with Airflow 2: `airflow_2.worker_rights`               |
 """
 
 import json
@@ -24,6 +25,7 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
+from openmwaa_runtime.airflow_2.worker_rights import WORKER_RIGHTS
 from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import WAIT_S, Login, PostgresConnection, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseError, PreparationError, UsageError
@@ -65,6 +67,9 @@ SCALER_READS = {
     "import_error": ("filename", "stacktrace", "timestamp"),
 }
 """All tables that the scaler may read."""
+WORKER = "airflow_worker"
+READERS = frozenset({"scaler", WORKER})
+"""Roles that own nothing."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class DatabaseSecrets:
             "celery_results": environ["OPENMWAA_CELERY_DATABASE_PASSWORD"],
             "scaler": environ["OPENMWAA_SCALER_DATABASE_PASSWORD"],
         }
+        if worker := environ.get("OPENMWAA_WORKER_DATABASE_PASSWORD"):
+            logins[WORKER] = worker
         found = {owner: Credentials.read(secret, owner) for owner, secret in logins.items()}
         return cls(cls.master_of(environ), found, environ["OPENMWAA_SCALER_SIGNING_SEED"])
 
@@ -163,7 +170,8 @@ class Preparation:
             self._role(server, owner, login)
         self._database(server, "airflow", owner="airflow")
         self._database(server, "celery", owner="celery_results")
-        server.execute("GRANT CONNECT ON DATABASE airflow TO scaler")
+        for role in READERS & self._secrets.logins.keys():
+            server.execute(_with("GRANT CONNECT ON DATABASE airflow TO {}", sql.Identifier(role)))
         with PostgresConnection(self.master("airflow")) as metadata:
             self._metadata(metadata)
         with PostgresConnection(self.master("celery")) as results:
@@ -193,7 +201,7 @@ class Preparation:
 
     @staticmethod
     def _grant_to_master(server: PostgresConnection, role: str) -> None:
-        if role == "scaler":
+        if role in READERS:
             return  # it owns nothing, so the master user does not need its rights
         # MEMBER is not enough: PostgreSQL 16 makes the creator of a role a member without the role's rights.
         usable = server.execute("SELECT pg_has_role(current_user, %s, 'USAGE')", (role,))
@@ -221,6 +229,8 @@ class Preparation:
             present = _present_columns(metadata, table)
             columns = sql.SQL(", ").join(sql.Identifier(name) for name in readable if name in present)
             metadata.execute(_with("GRANT SELECT ({}) ON public.{} TO scaler", columns, sql.Identifier(table)))
+        if WORKER in self._secrets.logins:
+            _grant_to_workers(metadata)
         write_prepared_row(metadata, installed, reader="airflow")
 
     @staticmethod
@@ -275,6 +285,18 @@ def _transactional(login: Login) -> Any:
 
 def _with(statement: str, *parts: sql.Composable) -> sql.Composed:
     return sql.SQL(statement).format(*parts)
+
+
+def _grant_to_workers(metadata: PostgresConnection) -> None:
+    worker = sql.Identifier(WORKER)
+    metadata.execute(_with("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}", worker))
+    metadata.execute(_with("GRANT USAGE ON SCHEMA public TO {}", worker))
+    for table, rights in WORKER_RIGHTS.items():
+        words = sql.SQL(", ").join(map(sql.SQL, rights))
+        metadata.execute(_with("GRANT {} ON public.{} TO {}", words, sql.Identifier(table), worker))
+        serial = metadata.execute("SELECT to_regclass(%s)::text", (f"public.{table}_id_seq",))
+        if "INSERT" in rights and serial and serial[0]:
+            metadata.execute(_with("GRANT USAGE ON SEQUENCE {} TO {}", sql.Identifier(f"{table}_id_seq"), worker))
 
 
 def _present_columns(metadata: PostgresConnection, table: str) -> set[str]:

@@ -46,7 +46,8 @@ def install_in_worker() -> None:
 
 
 def _load_models(**_: Any) -> None:
-    if os.environ.get("AIRFLOW__WORKERS__SECRETS_BACKEND", "").startswith(__name__):
+    options = ("AIRFLOW__WORKERS__SECRETS_BACKEND", "AIRFLOW__SECRETS__BACKEND")  # Airflow 3, Airflow 2
+    if any(os.environ.get(option, "").startswith(__name__) for option in options):
         for store in (_SecretsManager, _ParameterStore):
             _new_client(store.service)
 

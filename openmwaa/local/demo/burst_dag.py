@@ -7,7 +7,11 @@ import time
 import urllib.request
 from typing import Any
 
-from airflow.sdk import dag, get_current_context, task
+try:
+    from airflow.sdk import dag, get_current_context, task
+except ImportError:  # Airflow 2
+    from airflow.decorators import dag, task
+    from airflow.operators.python import get_current_context
 
 DAG_ID = "openmwaa_burst"
 TASKS = 60

@@ -129,7 +129,9 @@ class Demonstration:
         self._journal_path.unlink(missing_ok=True)
         dag_id = self._burst.dag_id
         async with aiohttp.ClientSession(trust_env=False) as http, aws_client(self._endpoints, "ecs") as ecs:
-            airflow = AirflowApi(http, self._endpoints.web_url, "admin", self._endpoints.admin_password)
+            airflow = AirflowApi(
+                http, self._endpoints.web_url, self._endpoints.admin_password, self._environment.airflow
+            )
             watcher = Watcher(self._endpoints, ecs, http)
             await upload(self._endpoints, self._burst)
             await self._until(watcher, "waiting for the DAG", lambda: airflow.dag_is_known(dag_id), _DAG_DEADLINE_S)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of Airflow's public API (`/api/v2`), each with a timeout."""
+"""Calls of Airflow's public API (`/api/v2`, of Airflow 2 `/api/v1`), each with a timeout."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from openmwaa.config.airflow_versions import AirflowMajor, basic_authorization
 from openmwaa.local.errors import LocalError
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=20)
@@ -41,48 +42,49 @@ def _time(text: str | None) -> datetime | None:
 
 
 class AirflowApi:
-    """A client that logs in as one user, and requests a new token when the old one has expired."""
+    """A client that logs in as `admin`, and requests a new token when the old one has expired."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, username: str, password: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, password: str, airflow: AirflowMajor) -> None:
         self._session = session
         self._url = url.rstrip("/")
-        self._login = {"username": username, "password": password}
-        self._token: str | None = None
+        self._login = {"username": "admin", "password": password}
+        self._airflow = airflow
+        self._authorization: dict[str, str] | None = None
 
     async def dag_is_known(self, dag_id: str) -> bool:
         """Return whether Airflow has parsed a DAG with this id."""
-        status, _ = await self._send("GET", f"/api/v2/dags/{dag_id}", expected=(200, 404))
+        status, _ = await self._send("GET", f"/dags/{dag_id}", expected=(200, 404))
         return status == 200  # noqa: PLR2004
 
     async def tags(self, dag_id: str) -> set[str]:
         """Return the tags of a DAG; none if there is no such DAG."""
-        status, answer = await self._send("GET", f"/api/v2/dags/{dag_id}", expected=(200, 404))
+        status, answer = await self._send("GET", f"/dags/{dag_id}", expected=(200, 404))
         return {tag["name"] for tag in answer["tags"]} if status == 200 else set()  # noqa: PLR2004
 
     async def unpause(self, dag_id: str) -> None:
         """Unpause the DAG."""
-        await self._send("PATCH", f"/api/v2/dags/{dag_id}", body={"is_paused": False})
+        await self._send("PATCH", f"/dags/{dag_id}", body={"is_paused": False})
 
     async def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
         """Start a run and return its id."""
         _, answer = await self._send(
             "POST",
-            f"/api/v2/dags/{dag_id}/dagRuns",
-            body={"conf": dict(conf), "logical_date": None},
+            f"/dags/{dag_id}/dagRuns",
+            body={"conf": dict(conf), **({"logical_date": None} if self._airflow.has_execution_api else {})},
             expected=(200, 201),
         )
         return str(answer["dag_run_id"])
 
     async def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run: queued, running, success or failed."""
-        _, answer = await self._send("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+        _, answer = await self._send("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
         return str(answer["state"])
 
     async def task_instances(self, dag_id: str, run_id: str) -> tuple[TaskInstance, ...]:
         """Return all task instances of a run, page by page."""
         found: list[TaskInstance] = []
         while True:
-            path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100&offset={len(found)}"
+            path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100&offset={len(found)}"
             _, answer = await self._send("GET", path)
             page = answer["task_instances"]
             found += [
@@ -102,11 +104,11 @@ class AirflowApi:
     async def log_lines(self, dag_id: str, run_id: str, task: TaskInstance) -> tuple[str, ...]:
         """Return the log lines of a task's last try."""
         path = (
-            f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/{task.try_number}"
+            f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/{task.try_number}"
             f"?map_index={task.map_index}&full_content=true"
         )
         _, answer = await self._send("GET", path)
-        content = answer["content"]
+        content = answer["content"] if isinstance(answer, dict) else answer
         if isinstance(content, str):
             return tuple(content.splitlines())
         return tuple(entry["event"] if isinstance(entry, dict) else str(entry) for entry in content)
@@ -116,19 +118,24 @@ class AirflowApi:
     ) -> tuple[int, Any]:
         status, answer = await self._authorized(method, path, body)
         if status == 401:  # noqa: PLR2004 - the token has expired
-            self._token = None
+            self._authorization = None
             status, answer = await self._authorized(method, path, body)
         if status not in expected:
             raise AirflowApiError(f"Airflow answered {method} {path.partition('?')[0]} with {status}: {answer}")
         return status, answer
 
     async def _authorized(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, Any]:
-        if self._token is None:
-            status, answer = await self._exchange("POST", "/auth/token", self._login, {})
-            if status not in (200, 201):
-                raise AirflowApiError(f"Airflow refused the login of {self._login['username']} with {status}")
-            self._token = str(answer["access_token"])
-        return await self._exchange(method, path, body, {"Authorization": f"Bearer {self._token}"})
+        if self._authorization is None:
+            self._authorization = await self._log_in()
+        return await self._exchange(method, self._airflow.api + path, body, self._authorization)
+
+    async def _log_in(self) -> dict[str, str]:
+        if self._airflow.token_path is None:
+            return basic_authorization(self._login)
+        status, answer = await self._exchange("POST", self._airflow.token_path, self._login, {})
+        if status not in (200, 201):
+            raise AirflowApiError(f"Airflow refused the login of {self._login['username']} with {status}")
+        return {"Authorization": f"Bearer {answer['access_token']}"}
 
     async def _exchange(
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from openmwaa_runtime.ack_on_start import FORBIDDEN, LATEST_S, StartPipe, expiry, refused_for_age, watch_airflow
+from openmwaa_runtime.ack_on_start import LATEST_S, StartPipe
+from openmwaa_runtime.airflow_3.worker import FORBIDDEN, expiry, refused_for_age, watch_airflow
 from openmwaa_runtime.settings.connections import VISIBILITY_TIMEOUT_S
 
 NOW = 1_000_000.0

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import Login
 from openmwaa_runtime.errors import MissingVariableError, UsageError
+from openmwaa_runtime.release import AirflowRelease, installed_release
 
 _DATABASE = ("OPENMWAA_DATABASE_HOST",)
 _METADATA = (*_DATABASE, "OPENMWAA_AIRFLOW_DATABASE_PASSWORD")
@@ -45,7 +46,10 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "prepare-artefacts": (*_DATABASE, "OPENMWAA_DATABASE_MASTER", "OPENMWAA_DAG_BUCKET", "OPENMWAA_ARCHITECTURES"),
     "sync-dags": ("OPENMWAA_DAG_BUCKET", "OPENMWAA_DAG_FOLDER"),
 }
-"""The variables that each command needs. A worker has no metadata database and no keys: DAG code runs beside it."""
+"""The variables that each command needs with Airflow 3; `AirflowRelease` has the differences.
+
+A worker has no metadata database and no keys: DAG code runs beside it.
+"""
 
 COMPONENTS = tuple(REQUIRED)
 AIRFLOW_COMPONENTS = frozenset(COMPONENTS) - {"sync-dags", "prepare-broker", "prepare-artefacts"}
@@ -63,13 +67,16 @@ class ContainerEnv:
     home: str
 
     @classmethod
-    def read(cls, component: str, environ: Mapping[str, str], address: str) -> "ContainerEnv":
+    def read(
+        cls, component: str, environ: Mapping[str, str], address: str, release: AirflowRelease | None = None
+    ) -> "ContainerEnv":
         """Validate the variables of the component.
 
         Raises:
             UsageError: a variable is missing or invalid. The message has its name.
         """
-        missing = tuple(name for name in REQUIRED[component] if not environ.get(name))
+        required = (release or installed_release()).required(component, REQUIRED[component])
+        missing = tuple(name for name in required if not environ.get(name))
         if missing:
             raise MissingVariableError(component, missing)
         _count(environ, "OPENMWAA_DATABASE_PORT")

@@ -9,7 +9,7 @@ _SCHEDULER = frozenset({"scheduler"})
 _CELERY = frozenset({"scheduler", "worker"})
 _PROCESSOR = frozenset({"dag-processor"})
 _SERVERS = frozenset({"execution-api", "web-server"})
-_DAG_CODE = frozenset({"worker", "triggerer", "dag-processor"})
+DAG_CODE = frozenset({"worker", "triggerer", "dag-processor"})
 
 OUTAGE_S = 600
 """Tasks must survive an outage of the execution API of this length."""
@@ -31,7 +31,13 @@ def _parallelism(env: ContainerEnv) -> str:
     return str(max(10_000, 2 * env.total_slots))
 
 
-def _secrets_backend(env: ContainerEnv) -> str | None:
+def refresh_interval(env: ContainerEnv) -> str:
+    """Return the seconds between scans of the DAG folder."""
+    return "1" if env.get("OPENMWAA_DAG_LINK") else "3"
+
+
+def secrets_backend(env: ContainerEnv) -> str | None:
+    """Return the class that reads connections and variables; None if the user has another one."""
     # `workers.…` comes before `secrets.backend` in the processes that run DAG code.
     if any(f"AIRFLOW__SECRETS__BACKEND{suffix}" in env.environ for suffix in ("", "_CMD", "_SECRET")):
         return None
@@ -188,7 +194,7 @@ DEFAULTS: tuple[AirflowSetting, ...] = (
     # --- new DAGs appear within seconds
     AirflowSetting(
         "dag_processor.refresh_interval",
-        lambda env: "1" if env.get("OPENMWAA_DAG_LINK") else "3",
+        refresh_interval,
         "`3`; `1` in `openmwaa local`",
         "Seconds between scans of the synced folder (Airflow: 300).",
         _PROCESSOR,
@@ -207,11 +213,11 @@ DEFAULTS: tuple[AirflowSetting, ...] = (
     ),
     AirflowSetting(
         "workers.secrets_backend",
-        _secrets_backend,
+        secrets_backend,
         "Secrets Manager, then the Parameter Store; not with a `secrets.backend` of yours",
         "Connections in `airflow/connections/ID` and variables in `airflow/variables/KEY`, the prefixes of MWAA's "
         "documentation. Only where DAG code runs: other components need none. An empty value switches it off.",
-        _DAG_CODE,
+        DAG_CODE,
     ),
     # --- memory and logs
     fixed(

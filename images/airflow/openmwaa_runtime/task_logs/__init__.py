@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Task logs, from the supervisor of a task to CloudWatch or S3 and back.
 
-`writer`, `lines`, `cloudwatch`, `s3` and `stream_name` do not import Airflow. `airflow_logging` connects them to
-Airflow 3. Nothing is written to the disk.
+Only `airflow_logging` imports Airflow: it connects the others to Airflow 3, and `airflow_2.task_logging` to Airflow 2.
+Nothing is written to the disk.
 """

@@ -9,9 +9,7 @@ import atexit
 import copy
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,17 +18,9 @@ from airflow.configuration import conf
 from airflow.sdk import log as airflow_log
 from airflow.utils.log.file_task_handler import FileTaskHandler
 
-from openmwaa_runtime.task_logs.destination import open_destination
-from openmwaa_runtime.task_logs.lines import masker, notice
+from openmwaa_runtime.task_logs.store import TaskLogStore
 from openmwaa_runtime.task_logs.stream_name import stream_name
-from openmwaa_runtime.task_logs.worker_secrets import secret_values
-from openmwaa_runtime.task_logs.writer import FLUSH_WITHIN_S, DestinationError, LogWriter
-
-READ_ATTEMPTS: Final = 4
-_ENDED: Final = ("success", "failed", "up_for_retry", "removed")
-_NO_LINE: Final = (
-    "This try has no line: it did not start on a worker, its worker was lost within seconds, or its log has expired."
-)
+from openmwaa_runtime.task_logs.writer import FLUSH_WITHIN_S, LogWriter
 
 
 class TaskLogFile:
@@ -65,14 +55,10 @@ class TaskLogFile:
         self._writer.finish(self._stream, 0.0)
 
 
-class TaskLogs:
+class TaskLogs(TaskLogStore):
     """Airflow's `RemoteLogStreamIO`, without `read`, which Airflow calls only if there is no `stream`."""
 
     processors: tuple[Any, ...] = ()
-
-    def __init__(self, url: str) -> None:
-        self.writer = LogWriter(open_destination(url), mask=_mask)
-        self._source = open_destination(url, attempts=READ_ATTEMPTS)
 
     def upload(self, path: os.PathLike[str] | str, ti: Any = None) -> None:
         """Send the rest of a log: a task's process waits for that, a triggerer does not."""
@@ -82,19 +68,7 @@ class TaskLogs:
     def stream(self, relative_path: str, ti: Any) -> tuple[list[str], list[Iterator[str]]]:
         """Return where the log is, and its lines."""
         stream = stream_name(relative_path)
-        return [f"{self._source.place}, log {stream}"], [self._lines(stream, getattr(ti, "state", None))]
-
-    def _lines(self, stream: str, state: str | None) -> Iterator[str]:
-        empty = True
-        try:
-            for line in self._source.read(stream):
-                empty = False
-                yield line
-        except DestinationError as error:
-            yield notice(time.time(), f"The log cannot be read: {error}").decode()
-            return
-        if empty and state in _ENDED:
-            yield notice(time.time(), _NO_LINE).decode()
+        return [self.place_of(stream)], [self.lines(stream, getattr(ti, "state", None))]
 
 
 class TaskLogHandler(FileTaskHandler):  # type: ignore[misc] # Airflow has no types here
@@ -105,15 +79,6 @@ class TaskLogHandler(FileTaskHandler):  # type: ignore[misc] # Airflow has no ty
 
     def _read_from_local(self, *_: object) -> tuple[list[str], list[Any]]:
         return [], []
-
-
-@cache
-def _masker() -> Callable[[str], str]:
-    return masker(secret_values(os.environ))
-
-
-def _mask(text: str) -> str:
-    return _masker()(text)  # made at the first line: by then a worker has collected its secrets
 
 
 def _is(component: str) -> bool:

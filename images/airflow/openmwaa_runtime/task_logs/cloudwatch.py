@@ -25,7 +25,7 @@ class CloudWatchDestination:
 
     def __init__(self, group: str, connect: Callable[[], Any]) -> None:
         self._group = group
-        self._connect = connect
+        self.connect = connect
         self._client: Any = None
         self._created: set[str] = set()
 
@@ -79,7 +79,7 @@ class CloudWatchDestination:
     @contextlib.contextmanager
     def _client_for(self, stream: str) -> Iterator[Any]:
         try:
-            self._client = self._client or self._connect()
+            self._client = self._client or self.connect()
             yield self._client
         except Exception as error:
             code = _code(error)

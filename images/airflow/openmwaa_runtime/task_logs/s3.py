@@ -24,7 +24,7 @@ class S3Destination:
     def __init__(self, bucket: str, prefix: str, connect: Callable[[], Any]) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/".lstrip("/")
-        self._connect = connect
+        self.connect = connect
         self._client: Any = None
         self._writer = secrets.token_hex(4)
 
@@ -67,7 +67,7 @@ class S3Destination:
     @contextlib.contextmanager
     def _open(self) -> Iterator[Any]:
         try:
-            self._client = self._client or self._connect()
+            self._client = self._client or self.connect()
             yield self._client
         except Exception as error:
             raise UnavailableError(str(error)) from error

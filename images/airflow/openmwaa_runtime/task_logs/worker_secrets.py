@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from openmwaa_runtime.credentials import Credentials
 
 _SECRETS: Final = (
+    "AIRFLOW__CORE__FERNET_KEY",
     "OPENMWAA_ADMIN_PASSWORD",
     "OPENMWAA_AIRFLOW_DATABASE_PASSWORD",
     "OPENMWAA_API_SECRET_KEY",
@@ -19,6 +20,7 @@ _SECRETS: Final = (
     "OPENMWAA_CELERY_DATABASE_PASSWORD",
     "OPENMWAA_FERNET_KEY",
     "OPENMWAA_JWT_SECRET",
+    "OPENMWAA_WORKER_DATABASE_PASSWORD",
 )
 _URLS: Final = (
     "AIRFLOW__CELERY__BROKER_URL",

@@ -116,7 +116,7 @@ def test_keys_in_the_environment_do_not_replace_the_task_role(monkeypatch: pytes
     for place in ("here", "ECS"):
         if place == "ECS":
             monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/credentials")
-        client = open_destination(f"cloudwatch://{arn}")._connect()
+        client = open_destination(f"cloudwatch://{arn}").connect()
         used[place] = (client._request_signer._credentials.access_key, client.meta.region_name)
     assert used == {"here": ("user", "eu-west-1"), "ECS": ("role", "eu-west-1")}
 
