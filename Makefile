@@ -6,7 +6,7 @@ BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
 # Tests and demonstration start hundreds of Python processes: each would compile openmwaa again.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify page images mutants snapshots lint words format bench coverage synth docs site dist install lock hooks clean
+.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify verify-versions page images mutants snapshots lint words format bench coverage synth docs site dist install lock hooks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE) | sed 's/:.*##/\t/' | expand -t 12
@@ -39,6 +39,9 @@ localstack: bootstrap ## Test AWS calls, plain Celery, overrides and the syncer 
 
 faults: bootstrap ## Test every fault, for real and in virtual time; results in build/faults.json
 	@cd $(ROOT) && $(BIN)/pytest -m "(fault or slow) and not localstack"
+
+verify-versions: bootstrap ## Test the other versions of Airflow in complete environments
+	@cd $(ROOT) && $(BIN)/pytest -m "" tests/e2e/test_airflow_2.py tests/emulated/test_prepare_airflow_2.py
 
 verify: bootstrap ## Every example applied, planned again, destroyed, checked; EXAMPLE=name, ENDPOINT=url, AWS=real, PAGE=1, JSON=1
 	@cd $(ROOT) && $(BIN)/pytest tools/verify -s -n $(if $(filter real,$(AWS)),0,2) --dist worksteal \

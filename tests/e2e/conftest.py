@@ -4,6 +4,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +54,15 @@ class E2E:
 
 @pytest.fixture(scope="session")
 def e2e(tmp_path_factory: pytest.TempPathFactory) -> Iterator[E2E]:
-    file = tmp_path_factory.mktemp("e2e") / "environment.yaml"
-    file.write_text(YAML)
+    with running(tmp_path_factory.mktemp("e2e"), YAML) as under_test:
+        yield under_test
+
+
+@contextmanager
+def running(folder: Path, yaml: str) -> Iterator[E2E]:
+    """Start an environment in a folder, and delete it at the end."""
+    file = folder / "environment.yaml"
+    file.write_text(yaml)
     under_test = E2E(file, load(file))
     try:
         done = under_test.openmwaa("local", "up", "environment.yaml")

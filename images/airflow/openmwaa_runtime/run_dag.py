@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import wraps
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,7 +44,12 @@ def copy_from(url: str) -> None:
 
 def watch_tasks(*, debug: bool) -> None:
     """End the run at Ctrl-C in a task, which Airflow takes for a failure; for `debug`, start the debugger at others."""
-    from airflow.sdk.execution_time import supervisor  # noqa: PLC0415 - installed in the image only
+    try:
+        from airflow.sdk.execution_time import supervisor  # noqa: PLC0415 - installed in the image only
+    except ImportError:
+        if debug:
+            debug_failures_of_airflow_2()
+        return  # Airflow 2 ends at Ctrl-C by itself
 
     run: Callable[..., Any] = supervisor.run_task_in_process
 
@@ -60,6 +64,24 @@ def watch_tasks(*, debug: bool) -> None:
         return result
 
     supervisor.run_task_in_process = run_and_watch
+
+
+def debug_failures_of_airflow_2() -> None:
+    """Start the debugger where a task fails; Airflow 2 raises the error of a task."""
+    from airflow.models import dag  # noqa: PLC0415 - as above
+
+    run: Callable[..., Any] = dag._run_task  # noqa: SLF001
+
+    @wraps(run)
+    def run_and_debug(*arguments: Any, **options: Any) -> Any:
+        try:
+            return run(*arguments, **options)
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            pdb.post_mortem(error.__traceback__)
+            raise
+
+    dag._run_task = run_and_debug  # noqa: SLF001
 
 
 def others(task: str | None) -> re.Pattern[str] | None:
@@ -100,8 +122,7 @@ def main(words: Sequence[str]) -> NoReturn:
         os.environ[_FERNET_KEY] = running[_FERNET_KEY]  # before Airflow is imported: connections are encrypted
         copy_from(running[_DATABASE])
     dag = find_dag(options.folder, options.dag, options.task)
-    if options.pdb or find_spec("airflow.sdk"):  # Airflow 2 runs tasks in another way
-        watch_tasks(debug=options.pdb)
+    watch_tasks(debug=options.pdb)
     for task in dag.tasks:
         task.retries = 0  # Airflow would wait here for the delay of each retry
     more: dict[str, Any] = {}

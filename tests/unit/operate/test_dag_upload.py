@@ -186,7 +186,7 @@ class Airflow:
             ],
         }
 
-    def __call__(self, _method: str, path: str, _body: Any) -> Any:
+    def __call__(self, _method: str, path: str) -> Any:
         key = "import_errors" if "importErrors" in path else "dags"
         offset = int(path.rpartition("=")[2])
         return {key: self.entries[key][offset : offset + 1], "total_entries": len(self.entries[key])}

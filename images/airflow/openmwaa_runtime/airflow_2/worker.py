@@ -5,7 +5,7 @@ A pool process forks Airflow's supervisor (LocalTaskJob), which starts the task 
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,9 +30,9 @@ def watch_airflow(on_start: Callable[[], None]) -> bool:
 
     execute = celery_executor_utils._execute_in_fork  # noqa: SLF001
 
-    def execute_in_fork(*arguments: Any) -> None:
+    def execute_in_fork(command: Sequence[str], *arguments: Any) -> None:
         use_newest_dags()
-        execute(*arguments)
+        execute([own_file(word) for word in command], *arguments)
 
     TaskInstance.check_and_change_state_before_execution = check_and_change_state
     celery_executor_utils._execute_in_fork = execute_in_fork  # noqa: SLF001
@@ -45,10 +45,12 @@ def keep_lost_tasks(is_stopping: Callable[[], bool]) -> None:
 
 
 def prepare() -> None:
-    """Keep what tasks need of the variables that are removed before the pool forks."""
-    from airflow.models.crypto import get_fernet  # noqa: PLC0415
+    """Keep what tasks need of the variables that are removed before the pool forks: in memory only."""
+    from airflow.configuration import conf  # noqa: PLC0415
 
-    get_fernet()  # it is kept; `airflow.settings` has kept the address of the database
+    for section, option in (("database", "sql_alchemy_conn"), ("core", "fernet_key")):
+        value = conf.get_mandatory_value(section, option).replace("%", "%%")
+        conf.read_dict({section: {option: value}})
     task_logging.load_models()
 
 
@@ -63,6 +65,12 @@ def use_newest_dags() -> None:
     before, newest = settings.DAGS_FOLDER, str(Path(conf.get("core", "dags_folder")).resolve())
     sys.path[:] = [newest if path == before else path for path in sys.path]
     settings.DAGS_FOLDER = newest
+
+
+def own_file(word: str) -> str:
+    """Return the path of a DAG file below this worker's folder: the folder of the DAG processor may be another one."""
+    folder, link, path = word.rpartition("/current/")
+    return f"DAGS_FOLDER/{path}" if link and folder.startswith("/") else word
 
 
 def send_logs() -> None:

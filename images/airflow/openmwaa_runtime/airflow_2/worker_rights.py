@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rights of workers of Airflow 2 in the metadata database, table by table.
 
-Workers run tasks, and DAG code beside them. Not here: users and their roles, sessions, the serialized DAGs and their
-code, and every right to change a connection, a pool or a DAG.
+Workers run tasks, and DAG code beside them. Not here: users and their roles, sessions, and every right to change a
+connection, a pool or a DAG.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ REPLACE: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 WORKER_RIGHTS: Final[Mapping[str, tuple[str, ...]]] = {
     # what a task is
-    **dict.fromkeys(("connection", "dag", "dag_tag", "log_template", "slot_pool"), READ),
+    **dict.fromkeys(("connection", "dag", "dag_tag", "log_template", "serialized_dag", "slot_pool"), READ),
     **dict.fromkeys(("dataset", "dataset_alias", "dag_schedule_dataset_reference"), READ),
     **dict.fromkeys(("dag_schedule_dataset_alias_reference", "task_outlet_dataset_reference"), READ),
     "dag_run_note": READ,
