@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help bootstrap demo test tests unit properties contract localstack faults verify verify-versions page images mutants snapshots lint words format bench coverage synth docs site dist install lock hooks clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE) | sed 's/:.*##/\t/' | expand -t 17
 
 bootstrap:
 	@$(ROOT)tools/bootstrap

@@ -64,17 +64,25 @@ OWNED_OPTIONS: Final[tuple[OwnedOption, ...]] = (
         *("database.sql_alchemy_conn", "database.sql_alchemy_conn_async", "celery.result_backend"),
     ),
     *_refused(
-        "the stack generates it as a secret; leave it out", "core.fernet_key", "api.secret_key", "api_auth.jwt_secret"
+        "the stack generates it as a secret; leave it out",
+        *("core.fernet_key", "api.secret_key", "api_auth.jwt_secret", "webserver.secret_key"),
     ),
     *_refused(
         "load balancers and security groups have this address; leave it out",
         *("core.execution_api_server_url", "api.host", "api.port"),
+        *("webserver.web_server_host", "webserver.web_server_port"),
     ),
     *_refused("the scaler finds the tasks of a worker by it; leave it out", "core.hostname_callable"),
     *_refused(
         "set `broker`, and the queues of `fleets`",
         *("celery.broker_url", f"{_TRANSPORT}.predefined_queues", f"{_TRANSPORT}.region"),
         f"{_TRANSPORT}.visibility_timeout",
+    ),
+    *_refused("the DAG processor has a container of its own; leave it out", "scheduler.standalone_dag_processor"),
+    *_refused("it creates the user `admin`; leave it out", "webserver.config_file"),
+    *_refused(
+        "a new interpreter would need the passwords that workers remove before a task; leave it out",
+        "core.execute_tasks_new_python_interpreter",
     ),
     *_refused("it loads the worker agent; use `celery.extra_celery_config`", "celery.celery_config_options"),
     *_refused(

@@ -23,13 +23,14 @@ def find_airflow() -> Path | None:
     return own.folder if own.is_complete else None
 
 
-def install_airflow() -> Path:
+def install_airflow(version: str = VERSION) -> Path:
     """The environment, installed if need be.
 
     Raises:
         InstallError: it could not be installed.
     """
-    return find_airflow() or venvs.ensure(venvs.venv_of(f"airflow-{VERSION}"), progress=print).parent.parent
+    found = find_airflow() if version == VERSION else None
+    return found or venvs.ensure(venvs.venv_of(f"airflow-{version}"), progress=print).parent.parent
 
 
 def run_airflow_program(program: str, folder: Path, **options: str) -> Any:
@@ -39,7 +40,7 @@ def run_airflow_program(program: str, folder: Path, **options: str) -> Any:
         return result_of(process)
 
 
-def airflow_process(program: str, folder: Path, **options: str) -> "subprocess.Popen[str]":
+def airflow_process(program: str, folder: Path, version: str = VERSION, **options: str) -> "subprocess.Popen[str]":
     """Start a program with Airflow's Python and our runtime, in a session of its own."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -49,7 +50,7 @@ def airflow_process(program: str, folder: Path, **options: str) -> "subprocess.P
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         **options,
     }
-    command = [str(install_airflow() / "bin" / "python"), "-c", program]
+    command = [str(install_airflow(version) / "bin" / "python"), "-c", program]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command, env=environment, cwd=folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True

@@ -52,10 +52,13 @@ except StartupError as error:
 class PreparedCluster:
     """A server with the databases and roles of one test."""
 
-    def __init__(self, server: Server, airflow: Path) -> None:
+    def __init__(self, server: Server, airflow: Path, owners: tuple[str, ...]) -> None:
         self.server = server
         self.airflow = airflow
-        self.passwords = {role: f"{role}-{uuid.uuid4().hex}?/@'" for role in OWNERS}
+        self.program = PROGRAM
+        self.more: dict[str, str] = {}
+        """Further variables of the container."""
+        self.passwords = {role: f"{role}-{uuid.uuid4().hex}?/@'" for role in owners}
         self.master_password = "master-password"
         self.environment = "demo"
 
@@ -73,10 +76,11 @@ class PreparedCluster:
             "OPENMWAA_CELERY_DATABASE_PASSWORD": self.passwords["celery_results"],
             "OPENMWAA_SCALER_DATABASE_PASSWORD": self.passwords["scaler"],
             "OPENMWAA_SCALER_SIGNING_SEED": "seed",
+            **self.more,
         }
 
     def start(self, version: str = "3.3.2") -> "subprocess.Popen[str]":
-        command = [str(self.airflow / "bin" / "python"), "-c", PROGRAM, version]
+        command = [str(self.airflow / "bin" / "python"), "-c", self.program, version]
         return subprocess.Popen(
             command, env=self.environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
         )
@@ -100,9 +104,11 @@ class PreparedCluster:
 
 
 @contextlib.asynccontextmanager
-async def new_cluster(server: Server, airflow: Path) -> AsyncIterator[PreparedCluster]:
+async def new_cluster(
+    server: Server, airflow: Path, owners: tuple[str, ...] = OWNERS
+) -> AsyncIterator[PreparedCluster]:
     """A cluster with its master user. Its databases and roles are removed at the end."""
-    found = PreparedCluster(server, airflow)
+    found = PreparedCluster(server, airflow, owners)
     create = f"CREATE ROLE \"master-of-rds\" LOGIN CREATEDB CREATEROLE PASSWORD '{found.master_password}'"
     await found.query("postgres", "postgres", create)
     try:
@@ -110,6 +116,6 @@ async def new_cluster(server: Server, airflow: Path) -> AsyncIterator[PreparedCl
     finally:
         await found.query("postgres", "postgres", "DROP DATABASE IF EXISTS airflow WITH (FORCE)")
         await found.query("postgres", "postgres", "DROP DATABASE IF EXISTS celery WITH (FORCE)")
-        logins = ", ".join(f"{owner}_{turn}" for owner in OWNERS for turn in "ab")
-        await found.query("postgres", "postgres", f"DROP ROLE IF EXISTS {logins}, {', '.join(OWNERS)}")
+        logins = ", ".join(f"{owner}_{turn}" for owner in owners for turn in "ab")
+        await found.query("postgres", "postgres", f"DROP ROLE IF EXISTS {logins}, {', '.join(owners)}")
         await found.query("postgres", "postgres", 'DROP ROLE "master-of-rds"')

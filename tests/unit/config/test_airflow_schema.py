@@ -10,8 +10,7 @@ from openmwaa.config.airflow_schema import AirflowSchema, check_known
 from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS
 from openmwaa.config.environment_file import loads
 from openmwaa.errors import EnvironmentFileError
-from openmwaa_runtime.settings.connections import CONNECTIONS
-from openmwaa_runtime.settings.defaults import DEFAULTS
+from openmwaa_runtime.settings.compute import SETTINGS
 from tests.support.environments import LEAST_YAML
 
 VERSION = "3.3.2"
@@ -81,12 +80,21 @@ def test_every_boolean_of_airflow_is_accepted(value: str) -> None:
 @pytest.mark.parametrize("version", AIRFLOW_VERSIONS)
 def test_every_version_has_the_options_that_openmwaa_sets(version: str) -> None:
     schema = AirflowSchema.of(version)
-    names = {setting.name for setting in (*CONNECTIONS, *DEFAULTS)} | {row.option for row in OWNED_OPTIONS}
-    names -= {"openmwaa.lost_worker_retries", "celery.worker_autoscale"}
+    names = {setting.name for setting in SETTINGS[int(version[0])]}
+    names -= {"openmwaa.lost_worker_retries"}
     unknown = {
-        name
-        for name in names
-        if name.rpartition(".")[2] not in schema.sections[name.rpartition(".")[0]]
-        and not name.startswith("celery_broker_transport_options.")
+        name for name in names if not _has(schema, name) and not name.startswith("celery_broker_transport_options.")
     }
     assert unknown == set(), f"Airflow {version} has no option {unknown}"
+
+
+def test_every_option_with_a_verdict_is_one_of_some_version() -> None:
+    schemas = [AirflowSchema.of(version) for version in AIRFLOW_VERSIONS]
+    names = {row.option for row in OWNED_OPTIONS} - {"celery.worker_autoscale"}
+    names = {name for name in names if not name.startswith("celery_broker_transport_options.")}
+    assert not {name for name in names if not any(_has(schema, name) for schema in schemas)}
+
+
+def _has(schema: AirflowSchema, name: str) -> bool:
+    section, _, option = name.rpartition(".")
+    return option in schema.sections.get(section, {})

@@ -83,7 +83,7 @@ class SupervisedLog:
             STORE.writer.write(self.stream, data)
 
 
-class TaskLogHandler(FileTaskHandler):  # type: ignore[misc] # Airflow has no types here
+class SupervisedLogHandler(FileTaskHandler):  # type: ignore[misc] # Airflow has no types here
     """Writes to the destination and reads from it; there are no files."""
 
     _log: SupervisedLog | None = None
@@ -124,6 +124,6 @@ def load_models() -> None:
 
 
 LOGGING_CONFIG: dict[str, Any] = copy.deepcopy(DEFAULT_LOGGING_CONFIG)
-LOGGING_CONFIG["handlers"]["task"]["class"] = f"{__name__}.{TaskLogHandler.__name__}"
+LOGGING_CONFIG["handlers"]["task"]["class"] = f"{__name__}.{SupervisedLogHandler.__name__}"
 if _IN_TRIGGERER:
     atexit.register(STORE.writer.drain)

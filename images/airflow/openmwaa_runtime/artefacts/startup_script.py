@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from openmwaa_runtime.errors import StartupError
+from openmwaa_runtime.settings.airflow_2 import AIRFLOW_2_OWN
 from openmwaa_runtime.settings.connections import CONNECTIONS
 
 WITHIN_S = 300.0
 """MWAA's limit."""
 COMPONENTS = {"worker": "worker", "web-server": "webserver", "execution-api": "webserver"}
 """MWAA's names; the others are `scheduler`."""
-_HIDDEN = ("OPENMWAA_", "WORKER_AGENT_", *sorted({setting.variable for setting in CONNECTIONS}))
+_HIDDEN = ("OPENMWAA_", "WORKER_AGENT_", *sorted({setting.variable for setting in (*CONNECTIONS, *AIRFLOW_2_OWN)}))
 RESERVED = (*_HIDDEN, "AWS_", "ECS_", "AIRFLOW_HOME", "MWAA_AIRFLOW_COMPONENT")
 """Starts of variables that a script cannot change; it does not see the first ones."""
 _OF_BASH = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "BASH_ENV"})

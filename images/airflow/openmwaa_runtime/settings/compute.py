@@ -18,7 +18,8 @@ _PROCESS: Mapping[str, str] = {
 }
 
 
-_SETTINGS: Mapping[int, tuple[AirflowSetting, ...]] = {3: (*CONNECTIONS, *DEFAULTS), 2: AIRFLOW_2_SETTINGS}
+SETTINGS: Mapping[int, tuple[AirflowSetting, ...]] = {3: (*CONNECTIONS, *DEFAULTS), 2: AIRFLOW_2_SETTINGS}
+"""The settings of each major version of Airflow."""
 
 
 def airflow_environment(
@@ -32,7 +33,7 @@ def airflow_environment(
     release = release or installed_release()
     env = ContainerEnv.read(component, environ, address, release)
     additions = {"AIRFLOW_HOME": env.home, "AIRFLOW_CONN_AWS_DEFAULT": "aws://", **_PROCESS}
-    for setting in _SETTINGS[release.major]:
+    for setting in SETTINGS[release.major]:
         # Airflow prefers the plain variable to the two others, so a default would override the user's value.
         set_by_user = any(f"{setting.variable}{suffix}" in environ for suffix in ("", "_CMD", "_SECRET"))
         if component not in setting.components or set_by_user:
