@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from openmwaa.config.airflow_options import OWNED_OPTIONS
 from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, DEFAULT_VERSION, IMAGE_PYTHON, AirflowVersion
 from openmwaa.local.install.venvs import lock_file
+from openmwaa_runtime.settings.airflow_2 import AIRFLOW_2_OWN
 from openmwaa_runtime.settings.connections import CONNECTIONS
 from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS
 from openmwaa_runtime.settings.defaults import DEFAULTS
@@ -20,6 +21,7 @@ def page() -> str:
         "airflow-defaults.md",
         defaults=_options(DEFAULTS),
         connections=_options(CONNECTIONS),
+        airflow_2=_options(AIRFLOW_2_OWN),
         verdicts=table(
             "option", "verdict", "", rows=((f"`{row.option}`", row.verdict, row.advice) for row in OWNED_OPTIONS)
         ),
