@@ -125,7 +125,8 @@ def test_every_data_file_in_the_image_is_named_by_a_module_of_the_image(image: I
 def test_every_imported_package_is_in_the_lock_of_the_image(image: Image) -> None:
     packages = third_party(image)
     assert len(packages) >= 5
-    assert packages - locked(image).keys() == set()
+    of_airflow_2 = {"flask-appbuilder", "werkzeug"} if image.lock.endswith("airflow-3.3.2.txt") else set()
+    assert packages - locked(image).keys() == of_airflow_2, "only `airflow_2` may import them"
 
 
 def test_every_package_of_the_scalers_image_is_imported_or_required_by_one_that_is() -> None:

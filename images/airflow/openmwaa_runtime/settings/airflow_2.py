@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of Airflow 2: those of Airflow 3 that it knows, and its own.
+"""The settings of Airflow 2: those of Airflow 3 that it has, and its own.
 
 Its workers use the metadata database themselves, and its DAG processor and web server have other options.
 """
