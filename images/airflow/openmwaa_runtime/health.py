@@ -56,7 +56,7 @@ def find_problem(component: str, environ: Mapping[str, str]) -> str | None:
         return find_broker_problem(environ)
     if component in _JOBS:
         return _heartbeat(_JOBS[component], component, environ)
-    paths = {**_PATHS, "web-server": (WEB_PORT, installed_release().web_health)}
+    paths = {"web-server": (WEB_PORT, installed_release().web_health), **_PATHS}
     if component in paths:
         port, path = paths[component]
         address = read_identity(environ).address

@@ -144,8 +144,8 @@ WORKER = """
 import json, os
 from types import SimpleNamespace
 stopping = False
-from openmwaa_runtime.lost_worker import install_in_worker
-install_in_worker(lambda: stopping)
+from openmwaa_runtime.airflow_3.worker import keep_lost_tasks
+keep_lost_tasks(lambda: stopping)
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess, STATES_SENT_DIRECTLY
 
