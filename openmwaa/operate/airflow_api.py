@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow's REST API of a running environment, as `admin`. No error has the body of an answer: it may repeat secrets."""
+"""Airflow's REST API of a running environment, as `admin`. Errors have no body of an answer: it may repeat secrets."""
 
 import json
 import urllib.error

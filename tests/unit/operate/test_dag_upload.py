@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from openmwaa.config.environment import Environment
-from openmwaa.operate.connection import Connection
 from openmwaa.operate.airflow_api import AdminApi
+from openmwaa.operate.connection import Connection
 from openmwaa.operate.dag_upload import DIGEST, NEW_WITHIN_S, DagUpload, Plan
 from openmwaa.operate.errors import OperateError
 from tests.support.environments import LEAST

@@ -55,6 +55,8 @@ class SupervisedLog:
                     self._send.send(data)
             elif self._early is not None:
                 self._early.append(data)
+            elif self._receiver not in (None, threading.current_thread()):
+                self._send.send(data)  # after the lines of the task that were not read yet
             else:
                 STORE.writer.write(self.stream, data)
 
