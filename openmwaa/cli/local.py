@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     from openmwaa.local.paths import LocalPaths
 
 app = typer.Typer(help="An environment on this machine: no AWS account, no Docker.", no_args_is_help=True)
+
+PublishOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Serve the web server at http://localhost:PORT and on this port of every interface, and the scaler's page "
+        "on the next port. Without it, both are on an address of this machine only.",
+        envvar="OPENMWAA_LOCAL_PUBLISH",
+        min=1024,
+        max=65534,
+        metavar="PORT",
+    ),
+]
+ForegroundOption = Annotated[
+    bool,
+    typer.Option(
+        "--foreground", help="Print warnings and the logs of workers until Ctrl-C, then stop the environment."
+    ),
+]
 
 
 @app.command()
@@ -39,6 +57,8 @@ def up(
     from_bucket: Annotated[
         bool, typer.Option("--dags-from-bucket", help="Read DAGs from bucket or git again.")
     ] = False,
+    publish: PublishOption = None,
+    foreground: ForegroundOption = False,
 ) -> None:
     """Start the environment, or repair a running one."""
     if dags and from_bucket:
@@ -50,7 +70,8 @@ def up(
 
     try:
         wake = partial(wake_here, path, print_line)
-        ready = bring_up(path, progress=print_line, wake=wake, dags=dags or ("bucket" if from_bucket else None))
+        source: Path | Literal["bucket"] | None = dags or ("bucket" if from_bucket else None)
+        ready = bring_up(path, progress=print_line, wake=wake, dags=source, publish=publish or 0)
     except KeyboardInterrupt:
         print_progress(f"Interrupted. To continue: {command('local', 'up', file=path)}")
         raise typer.Exit(130) from None
@@ -59,7 +80,13 @@ def up(
     out.print(f"  Web      {ready.web_address}")
     out.print(f"  Workers  {ready.scaler_address}  (how many, and why)")
     out.print(f"  User     {USER}")
-    out.print(f"Show the password: {command('local', 'password', file=path)}", markup=False)
+    if not foreground:
+        out.print(f"Show the password: {command('local', 'password', file=path)}", markup=False)
+        return
+    from openmwaa.local.foreground import run_until_stopped  # noqa: PLC0415
+
+    out.print(f"  Password {_password(path)}\n", markup=False)
+    run_until_stopped(ready.paths, progress=print_line)
 
 
 @app.command()
@@ -108,15 +135,7 @@ def down(
 @app.command()
 def password(path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentOption = None) -> None:
     """Print the password of the user `admin`."""
-    paths = _paths(path)
-    from openmwaa.local import login  # noqa: PLC0415
-    from openmwaa.local.daemon import daemon_client  # noqa: PLC0415
-    from openmwaa.local.errors import DaemonError  # noqa: PLC0415
-
-    known = daemon_client.status(paths)
-    if known is None or "endpoints" not in known:
-        raise DaemonError(f"{paths.name} is not running. Start it with `{command('local', 'up', file=path)}`.")
-    typer.echo(login.admin_password(paths, known["endpoints"]["aws"], region=load(path).region))
+    typer.echo(_password(path))
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
@@ -169,6 +188,18 @@ def require_local() -> None:
             import_module(package)
         except ImportError as error:
             raise PrerequisiteError(f"`openmwaa local` needs {error.name}: install the extra `local`") from None
+
+
+def _password(path: Path) -> str:
+    paths = _paths(path)
+    from openmwaa.local import login  # noqa: PLC0415
+    from openmwaa.local.daemon import daemon_client  # noqa: PLC0415
+    from openmwaa.local.errors import DaemonError  # noqa: PLC0415
+
+    known = daemon_client.status(paths)
+    if known is None or "endpoints" not in known:
+        raise DaemonError(f"{paths.name} is not running. Start it with `{command('local', 'up', file=path)}`.")
+    return login.admin_password(paths, known["endpoints"]["aws"], region=load(path).region)
 
 
 def _paths(path: Path) -> LocalPaths:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from openmwaa.config.ports import SCALER_PORT, WEB_PORT
 from openmwaa.local.errors import AddressInUseError
 
 FIRST_BLOCK, LAST_BLOCK = 16, 239
@@ -102,13 +103,21 @@ def listeners_in_use(addresses: AddressBlock) -> tuple[tuple[str, int, str], ...
     return tuple(listener for listener in listeners if not _can_listen(*listener[:2]))
 
 
-def check_free(addresses: AddressBlock) -> None:
-    """Check that the infrastructure can listen.
+def published_ports(publish: int) -> dict[int, int]:
+    """The ports that `up --publish` opens on every interface, by the port of the load balancer; 0: none."""
+    return {WEB_PORT: publish, SCALER_PORT: publish + 1} if publish else {}
+
+
+def check_free(addresses: AddressBlock, publish: int = 0) -> None:
+    """Check that the infrastructure can listen, and that the published ports are free.
 
     Raises:
         AddressInUseError: names the process that listens, and the remedy.
     """
-    for address, port, name in listeners_in_use(addresses):
+    published = [("127.0.0.1", port, "A published port") for port in published_ports(publish).values()]
+    for address, port, name in (*listeners_in_use(addresses), *published):
+        if _can_listen(address, port):
+            continue
         raise AddressInUseError(
             f"{name} cannot listen on {address}:{port}: {_listening_process(address, port)} "
             "listens there. End it, then run the command again."

@@ -5,6 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Generator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from openmwaa.local.errors import LocalError
@@ -26,22 +27,46 @@ def tail(file: Path, count: int) -> list[str]:
 
 def follow(file: Path) -> Generator[str, None, None]:
     """New lines of the file, across rotations, until the caller stops."""
-    text = file.open(encoding="utf-8", errors="replace")
-    try:
-        text.seek(0, 2)
-        rest = ""
+    with closing(_NewLines(file)) as new:
         while True:
-            data = text.read()
-            *lines, rest = (rest + data).split("\n")
+            lines = new.read()
             yield from lines
-            if data:
-                continue
-            if _rotated(text.fileno(), file):
-                text.close()
-                text = file.open(encoding="utf-8", errors="replace")
+            if not lines:
+                time.sleep(_POLL_S)
+
+
+def follow_all(folder: Path) -> Generator[str | None, None, None]:
+    """`SERVICE: LINE` for each new line of each log; None when there is no further line yet."""
+    with ExitStack() as stack:
+        followed = {file: stack.enter_context(closing(_NewLines(file))) for file in folder.glob("*.log")}
+        while True:
+            for file in set(folder.glob("*.log")) - set(followed):
+                followed[file] = stack.enter_context(closing(_NewLines(file, from_start=True)))
+            for file, new in followed.items():
+                yield from (f"{file.stem}: {line}" for line in new.read())
+            yield None
             time.sleep(_POLL_S)
-    finally:
-        text.close()
+
+
+class _NewLines:
+    """The complete lines that are written to a file from now on."""
+
+    def __init__(self, file: Path, *, from_start: bool = False) -> None:
+        self._file = file
+        self._text = file.open(encoding="utf-8", errors="replace")
+        self._text.seek(0, 0 if from_start else 2)
+        self._rest = ""
+
+    def read(self) -> list[str]:
+        data = self._text.read()
+        *lines, self._rest = (self._rest + data).split("\n")
+        if not data and _rotated(self._text.fileno(), self._file):
+            self._text.close()
+            self._text = self._file.open(encoding="utf-8", errors="replace")
+        return lines
+
+    def close(self) -> None:
+        self._text.close()
 
 
 def log_file(folder: Path, service: str) -> Path:

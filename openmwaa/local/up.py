@@ -69,16 +69,18 @@ def up(
     progress: Progress,
     wake: Callable[[], None] = lambda: None,
     dags: Path | Literal["bucket"] | None = None,
+    publish: int = 0,
 ) -> Ready:
     """Start an environment, or repair a running one; `wake` wakes one that may sleep, once its services exist.
 
     `dags` is the source of DAGs from now on: a folder, or the emulated bucket; None: the one of the last call.
+    `publish` is the port of the web server on every interface, and the scaler's page has the next one; 0: none.
 
     Raises:
         OpenmwaaError: the text names the remedy.
         KeyboardInterrupt: after all processes of this call have ended.
     """
-    return Up(file, progress=progress, wake=wake, dags=dags).run()
+    return Up(file, progress=progress, wake=wake, dags=dags, publish=publish).run()
 
 
 class Up:
@@ -91,6 +93,7 @@ class Up:
         progress: Progress,
         wake: Callable[[], None] = lambda: None,
         dags: Path | Literal["bucket"] | None = None,
+        publish: int = 0,
     ) -> None:
         self._environment: Environment = environment_file.load(file)
         self._file = file.absolute()
@@ -98,6 +101,7 @@ class Up:
         self._progress = progress
         self._wake = wake
         self._dags = dags
+        self._publish = publish
         self._started_daemon = False
         self._changed_fleets: set[str] = set()
         self._install_error: LocalError | None = None
@@ -194,6 +198,7 @@ class Up:
             airflow_python=airflow.interpreter,
             airflow_ready=airflow.folder / venvs.COMPLETE,
             emulator_python=venvs.venv_of("emulator").interpreter,
+            publish=self._publish,
         )
         self._started_daemon = not orphans.daemon_is_running(self._paths)  # for Ctrl-C during the start
         with reported("Starting the emulated AWS APIs and PostgreSQL", self._progress):
@@ -216,7 +221,8 @@ class Up:
             before.write(self._paths.applied)  # of the files in the folder, even if they are not applied
         document = json.loads(configuration.read_text())
         override_file = configuration.parent / OVERRIDE_FILE
-        change = override(document, addresses=addresses, state_file=self._paths.terraform_state)
+        state = self._paths.terraform_state
+        change = override(document, addresses=addresses, state_file=state, publish=self._publish)
         override_file.write_text(json.dumps(change, indent=2) + "\n")
         found = self._copy_artefacts(addresses)
         result = fingerprint.result_hash(configuration, override_file, artefacts=found)

@@ -83,7 +83,7 @@ class Daemon:
         chosen = addressing.choose_block(
             self._paths.root, self._paths.block, is_free=lambda block: not addressing.listeners_in_use(block)
         )
-        addressing.check_free(chosen)
+        addressing.check_free(chosen, self._options.publish)
         self._block = chosen.block
         self._paths.daemon.write_text(json.dumps({"pid": os.getpid()}) + "\n")
         self._stack = stack = ServiceStack(self._paths, chosen, self._options)
@@ -121,8 +121,8 @@ class Daemon:
 
 def main() -> None:
     """Run the daemon; exit code 1 if it could not start, with the reason in `daemon.error`."""
-    _, root, region, *files = sys.argv[1:]
-    options = DaemonOptions(region, *map(Path, files))
+    _, root, region, airflow, ready, emulator, publish = sys.argv[1:]
+    options = DaemonOptions(region, Path(airflow), Path(ready), Path(emulator), int(publish))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     paths = LocalPaths(Path(root))
     try:

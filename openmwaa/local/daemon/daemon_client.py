@@ -38,6 +38,8 @@ class DaemonOptions:
     airflow_ready: Path
     """A file that exists once Airflow is installed; tasks wait for it."""
     emulator_python: Path
+    publish: int = 0
+    """The port of the web server on every interface; 0: none."""
 
     @property
     def arguments(self) -> tuple[str, ...]:

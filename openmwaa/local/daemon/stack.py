@@ -13,7 +13,7 @@ from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
 from openmwaa.config.control_plane import COMPACT_SERVICE
 from openmwaa.config.ports import SCALER_PORT, WEB_PORT
-from openmwaa.local.addresses import AddressBlock
+from openmwaa.local.addresses import AddressBlock, published_ports
 from openmwaa.local.child_environment import LOCAL_AWS
 from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.errors import DaemonError, InfrastructureError
@@ -68,7 +68,9 @@ class ServiceStack:
         )
         self._postgres = ProcessManager(postgres.managed_process())
         self._logs = CloudWatchLogs(addresses.emulator_url, region=options.region)
-        self._load_balancers = LoadBalancers(addresses.load_balancer, paths.load_balancers)
+        self._load_balancers = LoadBalancers(
+            addresses.load_balancer, paths.load_balancers, published=published_ports(options.publish)
+        )
         self._host_names = HostNameMap(
             addresses.emulator_url,
             database=addresses.database,
@@ -161,8 +163,8 @@ class ServiceStack:
         }
         return {
             "environment": self._paths.name,
-            "web_address": self._load_balancer_url(WEB_PORT),
-            "scaler_address": self._load_balancer_url(SCALER_PORT),
+            "web_address": self._load_balancers.url(WEB_PORT),
+            "scaler_address": self._load_balancers.url(SCALER_PORT),
             "endpoints": {
                 "aws": self._addresses.emulator_url,
                 "ecs": self._addresses.ecs_url,
@@ -172,11 +174,6 @@ class ServiceStack:
             "ecs_fault": ecs["fault"],
             "services": sorted(ecs["services"], key=lambda service: str(service["name"])),
         }
-
-    def _load_balancer_url(self, port: int) -> str | None:
-        """The URL of a load balancer's listener; None before it exists."""
-        address = self._load_balancers.listening_at(port)
-        return None if address is None else f"http://{address}:{port}"
 
     async def _before_task(self) -> Callable[[str], str]:
         """Wait until Airflow is installed, then read the host names; `ProcessSettings.host_names`."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load balancers as TCP proxies: each has its own address and the ports of its listeners in Terraform.
 
+Ports of listeners can also be published on all interfaces, as `docker run -p` does.
+
 Not supported: HTTP routing, health checks of targets (a target is healthy if it accepts a connection), TLS.
 """
 
@@ -8,9 +10,12 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +23,7 @@ CONNECT_WITHIN_S = 1.0
 _CHUNK = 64 * 1024
 
 Target = tuple[str, int]
+"""Address and port."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,22 @@ class LoadBalancerListener:
 class LoadBalancers:
     """A `TargetRegistry` with a TCP proxy for every listener; runs in one event loop."""
 
-    def __init__(self, address_of: Callable[[int], str], remembered: Path | None = None) -> None:
+    def __init__(
+        self,
+        address_of: Callable[[int], str],
+        remembered: Path | None = None,
+        *,
+        published: Mapping[int, int] | None = None,
+    ) -> None:
+        """`published`: the port of a listener and its port on every interface."""
         self._address_of = address_of
         self._remembered = remembered
+        self._published = published or {}
         self._numbers: dict[str, int] = _read_numbers(remembered)
         self._targets: dict[str, list[Target]] = {}
         self._turn: dict[str, int] = {}
-        self._listeners: dict[tuple[str, int], LoadBalancerListener] = {}
-        self._servers: dict[tuple[str, int], asyncio.Server] = {}
+        self._listeners: dict[Target, LoadBalancerListener] = {}
+        self._servers: dict[Target, asyncio.Server] = {}
         self._connections: set[asyncio.Task[None]] = set()
 
     def register(self, target_group_arn: str, address: str, port: int) -> None:
@@ -63,19 +77,26 @@ class LoadBalancers:
                 self._remembered.write_text(json.dumps(self._numbers))
         return self._address_of(self._numbers[load_balancer])
 
-    def listening_at(self, port: int) -> str | None:
-        """The local address of the load balancer that listens on a port; None if there is none."""
-        return next((self.address(name) for name, listened in self._listeners if listened == port), None)
+    def url(self, port: int) -> str | None:
+        """The URL of the first listener with this port, the published one if there is one; None without a listener."""
+        addresses = [address for address, listened in self._listeners if listened == port]
+        if (public := self._published.get(port)) and addresses:
+            return f"http://localhost:{public}"
+        return f"http://{addresses[0]}:{port}" if addresses else None
 
     async def serve(self, listeners: tuple[LoadBalancerListener, ...]) -> None:
         """Serve exactly these listeners; a port in use is logged, and the next call retries it."""
-        wanted = {(listener.load_balancer, listener.port): listener for listener in listeners}
+        wanted = {(self.address(listener.load_balancer), listener.port): listener for listener in listeners}
+        for listener in listeners:
+            if public := self._published.get(listener.port):
+                for address in _interface_addresses():
+                    wanted.setdefault((address, public), listener)
         for key in set(self._servers) - set(wanted):
             self._servers.pop(key).close()
         self._listeners = wanted
-        for key, listener in wanted.items():
+        for key in wanted:
             if key not in self._servers:
-                await self._listen(key, listener)
+                await self._listen(key)
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
@@ -86,20 +107,18 @@ class LoadBalancers:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _listen(self, key: tuple[str, int], listener: LoadBalancerListener) -> None:
-        address = self.address(listener.load_balancer)
-
+    async def _listen(self, key: Target) -> None:
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.ensure_future(self._forward(key, reader, writer))
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
 
         try:
-            self._servers[key] = await asyncio.start_server(accepted, address, listener.port)
+            self._servers[key] = await asyncio.start_server(accepted, *key)
         except OSError as error:
-            logger.warning("load balancer %s cannot listen on %s:%s: %s", key[0], address, listener.port, error)
+            logger.warning("a load balancer cannot listen on %s:%s: %s", *key, error)
 
-    async def _forward(self, key: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, key: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             listener = self._listeners.get(key)
             target = await self._connect(listener.target_groups) if listener else None
@@ -131,6 +150,12 @@ class LoadBalancers:
                     async with asyncio.timeout(CONNECT_WITHIN_S):
                         return await asyncio.open_connection(address, port)
         return None
+
+
+def _interface_addresses() -> tuple[str, ...]:
+    """This machine's addresses. A listener on 0.0.0.0 would have the ports of all tasks, which are in 127.0.0.0/8."""
+    found = (address for addresses in psutil.net_if_addrs().values() for address in addresses)
+    return tuple(address.address for address in found if address.family == socket.AF_INET)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -37,7 +37,7 @@ _LEFT_OUT = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_dashboard")
 
 
 def override(
-    document: Mapping[str, Any], *, addresses: AddressBlock, state_file: Path, leave_out: bool = True
+    document: Mapping[str, Any], *, addresses: AddressBlock, state_file: Path, publish: int = 0, leave_out: bool = True
 ) -> dict[str, Any]:
     """The override of a synthesised `cdk.tf.json`: dummy keys, a local backend. The endpoints are variables.
 
@@ -59,7 +59,7 @@ def override(
         "dag_sync_interval_s": DAG_SYNC_INTERVAL_S,
         "artefacts_architectures": own_architecture(),
     }
-    web = web_override(document) if leave_out else {}
+    web = web_override(document, publish) if leave_out else {}
     if local := {name: value for name, value in own.items() if name in known} | web.get("locals", {}):
         result["locals"] = local
     parts = (_left_out(document), web.get("resource", {})) if leave_out else (_logins(document),)

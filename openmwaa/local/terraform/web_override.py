@@ -21,8 +21,11 @@ _AUTHENTICATES: Final = "authenticate-"
 Json = dict[str, Any]
 
 
-def web_override(document: Mapping[str, Any]) -> Json:
-    """The override of a stack's web access: `locals`, `resource` and `data`, without empty parts."""
+def web_override(document: Mapping[str, Any], publish: int = 0) -> Json:
+    """The override of a stack's web access: `locals`, `resource` and `data`, without empty parts.
+
+    With `publish`, a port, browsers use http://localhost, and Airflow's login accepts its own web address only.
+    """
     resources = document.get("resource") or {}
     left_out = _left_out({kind: named for kind, named in resources.items() if _LEFT_OUT.match(kind)})
     for name, listener in resources.get("aws_lb_listener", {}).items():
@@ -30,7 +33,7 @@ def web_override(document: Mapping[str, Any]) -> Json:
             left_out.setdefault("aws_lb_listener", {})[name] = _plain(listener)
     secrets = (document.get("data") or {}).get("aws_secretsmanager_secret_version", {})
     data = {"aws_secretsmanager_secret_version": {"oidc_client": {"count": 0}}} if "oidc_client" in secrets else {}
-    parts: Json = {"locals": _locals(document), "resource": left_out, "data": data}
+    parts: Json = {"locals": _locals(document, publish), "resource": left_out, "data": data}
     return {word: part for word, part in parts.items() if part}
 
 
@@ -73,9 +76,9 @@ def _plain(listener: Mapping[str, Any]) -> Json:
     return {"protocol": "HTTP", "port": port, "certificate_arn": None, "ssl_policy": None, "default_action": actions}
 
 
-def _locals(document: Mapping[str, Any]) -> Json:
+def _locals(document: Mapping[str, Any], publish: int) -> Json:
     known = document.get("locals") or {}
-    urls = dict(_urls(document))
+    urls = dict(_urls(document)) | ({"web_url": f"http://localhost:{publish}"} if publish else {})
     others = {"certificate_arn": "", "oidc_client_secret": "", "scaler_log_url": ""}
     return {name: value for name, value in {**urls, **others}.items() if name in known}
 

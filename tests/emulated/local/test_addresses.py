@@ -44,6 +44,18 @@ def test_a_port_in_use_is_named_with_its_process() -> None:
     check_free(addresses)
 
 
+def test_a_published_port_in_use_is_named_with_its_process() -> None:
+    free = AddressBlock(15, database_port=0, emulator_port=0, ecs_port=0)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        for publish in (port, port - 1):
+            with pytest.raises(AddressInUseError, match=rf"cannot listen on 127\.0\.0\.1:{port}: process \d+"):
+                check_free(free, publish)
+    check_free(free, port)
+
+
 def test_each_load_balancer_has_its_own_address() -> None:
     addresses = AddressBlock(20)
     assert (addresses.load_balancer(0), addresses.load_balancer(249)) == ("127.20.0.4", "127.20.0.253")

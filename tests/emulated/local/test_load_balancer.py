@@ -3,9 +3,11 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from openmwaa.local.services.load_balancer import LoadBalancerListener, LoadBalancers
@@ -108,8 +110,24 @@ async def test_a_listener_is_found_by_its_port_whichever_load_balancer_has_it(
     await balancers.serve(
         (LoadBalancerListener("public.elb", port + 1, ()), LoadBalancerListener("internal.elb", port, ("group",)))
     )
-    assert balancers.listening_at(port) == "127.15.0.5", "the second load balancer"
-    assert balancers.listening_at(1) is None
+    assert balancers.url(port) == f"http://127.15.0.5:{port}", "the second load balancer"
+    assert balancers.url(1) is None
+
+
+async def test_a_published_port_is_open_on_every_interface_and_leaves_the_ports_of_tasks_free(port: int) -> None:
+    balancers = LoadBalancers(lambda number: f"127.15.0.{4 + number}", published={port: port})
+    task = await Echo("task", "127.15.1.1", port).start()
+    balancers.register("group", task.address, task.port)
+    assert balancers.url(port) is None, "before the listener exists"
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
+    interfaces = {a.address for own in psutil.net_if_addrs().values() for a in own if a.family == socket.AF_INET}
+    assert {await request(address, port) for address in ("localhost", "127.15.0.4", *interfaces)} == {"task:hello"}
+    assert balancers.url(port) == f"http://localhost:{port}"
+    await balancers.serve(())
+    with pytest.raises(ConnectionRefusedError):
+        await request("127.0.0.1", port)
+    await task.stop()
+    await balancers.close()
 
 
 async def test_a_port_in_use_is_retried(balancers: LoadBalancers, port: int) -> None:

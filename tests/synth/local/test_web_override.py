@@ -53,6 +53,14 @@ def merged(original: dict[str, Any], overridden: dict[str, Any], word: str) -> d
     }
 
 
+def test_a_published_web_server_is_at_localhost(stack: tuple[dict[str, Any], dict[str, Any], str]) -> None:
+    original, plain, _ = stack
+    published = override(original, addresses=AddressBlock(20), state_file=Path("/state/terraform.tfstate"), publish=80)
+    changed = {name for name, value in published["locals"].items() if value != plain["locals"][name]}
+    assert changed == {"web_url"}, "tasks and the scaler use the address of the load balancer"
+    assert published["locals"]["web_url"] == "http://localhost:80"
+
+
 def test_no_listener_uses_tls_or_authentication(
     stack: tuple[dict[str, Any], dict[str, Any], str],
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from local_ecs.runtime.log_files import LogFile
 from openmwaa.local.errors import LocalError
-from openmwaa.local.logs import follow, log_file, tail
+from openmwaa.local.logs import follow, follow_all, log_file, tail
 
 
 def test_the_last_lines_include_the_rotated_file(tmp_path: Path) -> None:
@@ -32,6 +32,21 @@ def test_new_lines_are_read_across_a_rotation(tmp_path: Path) -> None:
     assert got == expected
     lines.close()
     file.close()
+
+
+def test_all_logs_are_followed_those_of_later_services_from_their_start(tmp_path: Path) -> None:
+    (tmp_path / "web.log").write_text("before\n")
+    lines = follow_all(tmp_path)
+    assert next(lines) is None
+    with (tmp_path / "web.log").open("a") as web:
+        web.write("after\nhalf a li")
+    (tmp_path / "worker-a.log").write_text("first\n")
+    found = [next(lines), next(lines), next(lines)]
+    assert found == ["web: after", "worker-a: first", None]
+    with (tmp_path / "web.log").open("a") as web:
+        web.write("ne\n")
+    assert next(lines) == "web: half a line"
+    lines.close()
 
 
 @pytest.mark.parametrize("service", ["nope", "../etc/passwd", ""])
