@@ -138,10 +138,11 @@ def _images(run: StepRunner, options: DeployOptions, images: Mapping[str, str]) 
     for kind in images:
         platform = _platform(run.environment, kind)
         given = getattr(run.environment.images, f"{kind}_tag")
-        tag = given or image_context.tag(kind, versions[kind], platform)
+        dockerfile = _dockerfile(run) if kind == "airflow" else None
+        tag = given or image_context.tag(kind, versions[kind], platform, dockerfile)
         digest = _digest(run, urls[kind], tag) if kind in urls else None
         if digest is None and not options.plan_only:
-            _push(run, options, kind, f"{urls[kind]}:{tag}", platform)
+            _push(run, options, kind, f"{urls[kind]}:{tag}", platform, dockerfile)
             if (digest := _digest(run, urls[kind], tag)) is None:
                 raise DeployError(f"{urls[kind]}:{tag} was pushed, and ECR does not list it. Run the command again.")
         run.note(f"{kind} {tag}: {digest or 'to be built'}")
@@ -149,6 +150,16 @@ def _images(run: StepRunner, options: DeployOptions, images: Mapping[str, str]) 
     if not options.plan_only:
         pushed_images.write(run.folder, found)
     return found
+
+
+def _dockerfile(run: StepRunner) -> Path | None:
+    """Return the user's Dockerfile for Airflow's image; None if the file names none."""
+    if (named := run.environment.images.airflow_dockerfile) is None:
+        return None
+    file = run.connection.file.absolute().parent / named
+    if not file.is_file():
+        raise DeployError(f"`images.airflow_dockerfile`: there is no file {file}.")
+    return file
 
 
 def _platform(environment: Environment, kind: str) -> str:
@@ -176,7 +187,9 @@ def _digest(run: StepRunner, repository_url: str, tag: str) -> str | None:
     return str(answer["imageDetails"][0]["imageDigest"])
 
 
-def _push(run: StepRunner, options: DeployOptions, kind: str, reference: str, platform: str) -> None:
+def _push(
+    run: StepRunner, options: DeployOptions, kind: str, reference: str, platform: str, dockerfile: Path | None
+) -> None:
     builder = find_builder(options.builder, run.note)
     here = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}.get(machine(), machine())
     run.note(f"{kind}: built with {builder.program} for {platform}")
@@ -184,7 +197,10 @@ def _push(run: StepRunner, options: DeployOptions, kind: str, reference: str, pl
         image_context.write(kind, Path(folder))
         version = [f"AIRFLOW_VERSION={run.environment.airflow_version}"] if kind == "airflow" else []
         try:
-            builder.build(Path(folder), f"images/{kind}/Dockerfile", reference, platform, version)
+            ours = f"{reference}-base" if dockerfile else reference
+            builder.build(Path(folder), f"images/{kind}/Dockerfile", ours, platform, version)
+            if dockerfile:
+                builder.build(dockerfile.parent, dockerfile.name, reference, platform, [f"BASE_IMAGE={ours}"])
         except BuildError as error:
             if here == platform:
                 raise

@@ -36,10 +36,18 @@ def files(kind: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def tag(kind: str, version: str, platform: str) -> str:
-    """Return the tag of the image: its version, and a hash of its files and its platform."""
+def tag(kind: str, version: str, platform: str, dockerfile: Path | None = None) -> str:
+    """Return the tag of the image: its version, and a hash of its platform and its files.
+
+    `dockerfile` builds the user's image on top of it, with all files of its folder.
+    """
     digest = hashlib.sha256(platform.encode())
-    for place, file in files(kind).items():
+    found = files(kind)
+    if dockerfile:
+        digest.update(dockerfile.name.encode())
+        own = (file for file in sorted(dockerfile.parent.rglob("*")) if file.is_file())
+        found |= {f"own/{file.relative_to(dockerfile.parent).as_posix()}": file for file in own}
+    for place, file in found.items():
         data = file.read_bytes()
         digest.update(f"\n{place} {len(data)}\n".encode() + data)
     return f"{version}-{digest.hexdigest()[:12]}"

@@ -296,6 +296,7 @@ ROWS: Mapping[str, Row] = {
     "fleets[].fallback.after_seconds": May(_etl(fallback={"after_seconds": 600})),
     **{f"fleets[].demand_metric.{field}": May(_etl(demand_metric=METRIC)) for field in METRIC},
     "fleets[].desired_count_drift": May(_default(desired_count_drift="adopt")),
+    "images.airflow_dockerfile": NotTried("`openmwaa deploy` builds it; Terraform gets the digest"),
     "images.airflow_tag": May({"images": {"airflow_tag": "other"}}, "byo"),
     "images.scaler_tag": May({"images": {"scaler_tag": "other"}}, "byo"),
     "images.airflow": May(

@@ -70,6 +70,14 @@ def test_each_image_has_its_own_tag(images: dict[str, str], airflow: str, scaler
 def test_a_tag_with_an_image_reference_is_rejected() -> None:
     with pytest.raises(ValueError, match="put the tag into `airflow`"):
         Images.model_validate({"airflow": "example.com/airflow:1", "airflow_tag": "2"})
+    with pytest.raises(ValueError, match="leave this out, or `airflow`"):
+        Images.model_validate({"airflow": "example.com/airflow:1", "airflow_dockerfile": "image/Dockerfile"})
+
+
+@pytest.mark.parametrize("path", ["Dockerfile", "./Dockerfile", "/image/Dockerfile", "../image/Dockerfile"])
+def test_a_dockerfile_without_a_folder_below_the_file_is_rejected(path: str) -> None:
+    with pytest.raises(ValueError, match="its folder is the build context"):
+        Images.model_validate({"airflow_dockerfile": path})
 
 
 def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letter_queue(byo_resources: Stack) -> None:

@@ -57,6 +57,29 @@ def test_tasks_run_the_digest_that_was_pushed(world: World) -> None:
 VERSIONS = {"airflow": "3.3.2", "scaler": "0.1.0"}
 
 
+def test_a_dockerfile_of_the_user_is_built_on_top_of_our_image(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the folder of the environment's file
+    world.fields = {"images": {"airflow_dockerfile": "image/Dockerfile", "scaler": DIGESTS["scaler"]}}
+    with pytest.raises(DeployError, match=r"no file .*/image/Dockerfile"):
+        deployed(world)
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image/Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n")
+    deployed(world)
+    ours, own = world.builds("build")
+    (push,) = world.builds("push")
+    reference = push.argv[-1]
+    assert f"{reference}-base" in ours.argv
+    assert {"Dockerfile", reference, f"BASE_IMAGE={reference}-base"} <= {*own.argv}
+    assert own.folder == tmp_path / "image"
+    deployed(world)
+    assert len(world.builds("build")) == 2, "nothing has changed"
+    (tmp_path / "image/requirements.txt").write_text("pandas\n")
+    deployed(world)
+    assert [program.argv[-1] == reference for program in world.builds("push")] == [True, False]
+
+
 def test_a_second_deploy_builds_and_changes_nothing(world: World) -> None:
     deployed(world)
     world.programs.clear()
