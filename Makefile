@@ -51,7 +51,7 @@ verify: bootstrap ## Every example applied, planned again, destroyed, checked; E
 page: bootstrap ## The scaler's page in 30 pictures, in build/page
 	@cd $(ROOT) && $(BIN)/pytest -m "" tests/page/test_pictures.py
 
-images: bootstrap ## Check both Dockerfiles and build them with buildah (BASE_IMAGE=name); Linux and root
+images: bootstrap ## Check the Dockerfiles, build them with buildah and start the local image (BASE_IMAGE=name); Linux and root
 	@$(ROOT)tools/build_images
 
 mutants: bootstrap ## Change the code in 320 places, one at a time: 90 % must fail a test (SAMPLE=number, SEED=text)

@@ -16,8 +16,9 @@ from openmwaa.config.airflow_versions import IMAGE_PYTHON
 
 ROOT: Final = Path(__file__).parents[1]
 TABLE: Final = ROOT / "images/aarch64-wheels.json"
-_FILES: Final = (*ROOT.glob("images/airflow/requirements/*.txt"), ROOT / "images/scaler/requirements.txt")
-LOCKS: Final = tuple(str(file.relative_to(ROOT)) for file in sorted(_FILES))
+_FILES: Final = (*ROOT.glob("images/airflow/requirements/*.txt"), *ROOT.glob("images/*/requirements.txt"))
+_OF_LOCAL_IMAGE: Final = ("requirements/local.txt", "requirements/emulator.txt")
+LOCKS: Final = (*(str(file.relative_to(ROOT)) for file in sorted(_FILES)), *_OF_LOCAL_IMAGE)
 PYTHON: Final = tuple(int(part) for part in IMAGE_PYTHON.split("."))
 GLIBC: Final = (2, 28)  # python:3.12-slim has a newer one
 SOURCE_ONLY: Final = frozenset({"python-nvd3"})

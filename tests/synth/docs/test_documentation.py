@@ -36,6 +36,7 @@ RUN_ELSEWHERE = {
     r"openmwaa local celery .*|python send\.py": "tests/emulated/test_plain_celery_page.py",
     r"openmwaa-scaler (replay .*|public-key|--dry-run)": "tests/emulated/scaler/test_process.py",
     r"pip install '\.\[local,worker\]' 'celery\[redis,sqs\]'": "tests/unit/packaging/test_extras.py: the extras exist",
+    r"docker run .* openmwaa-local": "tools/build_images, with buildah in place of Docker, and the page states it",
     r"docker (build|push|login)\b.*": "not run: no Docker in the tests, and the page states it",
     r"terraform (init|apply|destroy)\b.*": "tests/e2e, through `openmwaa local up`; tests/emulated/test_bootstrap.py",
     r"git clone .*": "a clone is where CI begins",
