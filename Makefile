@@ -40,8 +40,8 @@ localstack: bootstrap ## Test AWS calls, plain Celery, overrides and the syncer 
 faults: bootstrap ## Test every fault, for real and in virtual time; results in build/faults.json
 	@cd $(ROOT) && $(BIN)/pytest -m "(fault or slow) and not localstack"
 
-verify-versions: bootstrap ## Test the other versions of Airflow in complete environments
-	@cd $(ROOT) && $(BIN)/pytest -m "" tests/e2e/test_airflow_2.py tests/emulated/test_prepare_airflow_2.py
+verify-versions: bootstrap ## Test all versions of Airflow in complete environments
+	@cd $(ROOT) && $(BIN)/pytest -m "" tests/e2e/test_airflow_2.py tests/e2e/test_mwaa_bucket.py tests/emulated/test_prepare_airflow_2.py
 
 verify: bootstrap ## Every example applied, planned again, destroyed, checked; EXAMPLE=name, ENDPOINT=url, AWS=real, PAGE=1, JSON=1
 	@cd $(ROOT) && $(BIN)/pytest tools/verify -s -n $(if $(filter real,$(AWS)),0,2) --dist worksteal \

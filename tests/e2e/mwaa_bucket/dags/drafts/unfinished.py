@@ -1,0 +1,1 @@
+raise RuntimeError("a file that .airflowignore leaves out was imported")

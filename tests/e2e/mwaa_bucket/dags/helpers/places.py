@@ -1,0 +1,3 @@
+"""A module that DAGs of several teams share."""
+
+PLACES = ["Aachen", "Bonn", "Dresden"]
