@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,18 @@ INSTALLS_WITHIN_S = 1800
 WAITING = ("tests/e2e/", "tests/emulated/test_production_example.py")
 
 
-class OneEnvironment(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
-    """A process runs a whole file, since its tests share fixtures; all files of e2e share one environment."""
+class SharedServers(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
+    """A process runs whole files; one runs all tests on LocalStack, one those of the environment of tests/e2e."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/e2e" if nodeid.startswith("tests/e2e/") else str(super()._split_scope(nodeid))
+        if nodeid.startswith("tests/e2e/"):
+            return "tests/e2e"
+        return "localstack" if re.search(r"[\[-]localstack[]-]", nodeid) else str(super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneEnvironment | None:
-    return OneEnvironment(config, log) if config.getvalue("dist") == "loadfile" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedServers | None:
+    return SharedServers(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from textwrap import indent
 from typing import Any, Final, TypeVar
 
 from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, IMAGE_PYTHON
@@ -50,7 +51,7 @@ class Conflict:
             yield f"{' and '.join(named)} exclude each other."
         else:
             yield f"{named[0]} cannot be installed:"
-            yield from (f"  {line}" for line in self.reason.splitlines())
+            yield indent(self.reason, "  ")
         for line, text in self.fixes.items():
             yield f"  To fix it, write `{requirements_file.redacted(text)}` in line {line}."
         if not self.fixes and len(named) > 1:

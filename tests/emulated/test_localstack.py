@@ -13,9 +13,10 @@ import boto3
 import psutil
 import pytest
 
+from tests.conftest import SharedServers
 from tests.support import emulator
 from tests.support import localstack as support
-from tests.support.localstack import FilesAndLocalStack, LocalStackReport, localstack_url
+from tests.support.localstack import LocalStackReport, localstack_url
 from tests.support.worker import wait_for
 
 pytestmark = [pytest.mark.emulated]
@@ -127,9 +128,10 @@ def test_the_report_counts_its_own_tests_and_lists_what_was_found() -> None:
         ("tests/a.py::test_a[localstack]", "localstack"),
         ("tests/b.py::test_b[localstack-metric math]", "localstack"),
         ("tests/b.py::test_b[1-localstack]", "localstack"),
+        ("tests/e2e/a.py::test_a", "tests/e2e"),
     ],
-    ids=["no parameter", "another emulator", "its name", "LocalStack", "LocalStack first", "LocalStack last"],
+    ids=["no parameter", "another emulator", "its name", "LocalStack", "LocalStack first", "LocalStack last", "e2e"],
 )
-def test_one_process_runs_all_tests_on_localstack(test: str, scope: str) -> None:
-    scheduler = FilesAndLocalStack.__new__(FilesAndLocalStack)
+def test_one_process_runs_all_tests_of_a_shared_server(test: str, scope: str) -> None:
+    scheduler = SharedServers.__new__(SharedServers)
     assert scheduler._split_scope(test) == scope

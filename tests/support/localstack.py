@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from tests.support.emulator import LOCALSTACK_PYTHON, running_localstack
 
@@ -98,14 +96,3 @@ class LocalStackReport:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LocalStackReport(), "openmwaa-localstack")
-
-
-class FilesAndLocalStack(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """A process runs the tests of whole files; one process runs all tests on LocalStack, which it starts once."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "localstack" if re.search(r"[\[-]localstack[]-]", nodeid) else super()._split_scope(nodeid)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
-    return FilesAndLocalStack(config, log) if config.getvalue("dist") == "loadfile" else None
