@@ -51,7 +51,7 @@ class Conflict:
             yield f"{' and '.join(named)} exclude each other."
         else:
             yield f"{named[0]} cannot be installed:"
-            yield indent(self.reason, "  ")
+            yield from indent(self.reason, "  ").splitlines()
         for line, text in self.fixes.items():
             yield f"  To fix it, write `{requirements_file.redacted(text)}` in line {line}."
         if not self.fixes and len(named) > 1:
