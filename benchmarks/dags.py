@@ -96,7 +96,7 @@ async def _changes(airflow: AirflowApi, write: Callable[[Path, str], None], path
     phase = random.Random(SEED)
     for number in range(count):
         await asyncio.sleep(phase.uniform(2, 10))
-        tag = f"{write.__name__}-{path.stem}-{number}"
+        tag = f"{write.__name__}-{path.stem}-{number + 1}-of-{count}"
         began = time.monotonic()
         await asyncio.to_thread(write, path, tag)
         async with asyncio.timeout(PARSED_WITHIN_S):
