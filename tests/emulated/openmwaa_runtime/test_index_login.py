@@ -43,7 +43,7 @@ def checked(lines: str, **environ: str) -> None:
     [
         "--index-url http://joe%40x:p%40ss@HOST/private/simple",
         "--extra-index-url=http://HOST/open/simple/",
-        "--extra-index-url http://127.0.0.1:9/nobody",
+        "--extra-index-url http://127.0.0.1:9/simple",
         "--index-url file:///nowhere",
     ],
     ids=["right login", "no login needed", "no answer", "no address of HTTP"],
