@@ -289,6 +289,7 @@ def _with(statement: str, *parts: sql.Composable) -> sql.Composed:
 
 def _grant_to_workers(metadata: PostgresConnection) -> None:
     worker = sql.Identifier(WORKER)
+    metadata.execute("BEGIN")  # tasks run meanwhile: none may see the moment without rights
     metadata.execute(_with("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}", worker))
     metadata.execute(_with("GRANT USAGE ON SCHEMA public TO {}", worker))
     for table, rights in WORKER_RIGHTS.items():
@@ -297,6 +298,7 @@ def _grant_to_workers(metadata: PostgresConnection) -> None:
         serial = metadata.execute("SELECT to_regclass(%s)::text", (f"public.{table}_id_seq",))
         if "INSERT" in rights and serial and serial[0]:
             metadata.execute(_with("GRANT USAGE ON SEQUENCE {} TO {}", sql.Identifier(f"{table}_id_seq"), worker))
+    metadata.execute("COMMIT")
 
 
 def _present_columns(metadata: PostgresConnection, table: str) -> set[str]:
