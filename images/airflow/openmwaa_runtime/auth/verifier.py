@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interface of the two proofs of identity."""
+
+from typing import Protocol
+
+from openmwaa_runtime.auth.principal import Principal
+
+ENVIRONMENT_HEADER = "x-openmwaa-environment"
+"""The signed header of a presigned `sts:GetCallerIdentity`, with the environment's ARN."""
+
+STS_PROOF_PREFIX = "openmwaa-v1."
+"""Before the base64url of a presigned URL, without padding. A proof without it is a JSON Web Token."""
+
+
+class ProofVerifier(Protocol):
+    """Verifies one kind of proof."""
+
+    def verify(self, proof: str) -> Principal:
+        """Return the caller.
+
+        Raises:
+            ProofError: the proof is not valid for this environment, or it was used before.
+            AuthUnavailableError: STS, the issuer or the database does not answer.
+        """
+        ...
