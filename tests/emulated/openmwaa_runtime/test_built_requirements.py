@@ -12,8 +12,9 @@ import pytest
 
 from openmwaa.local.install import venvs
 from openmwaa_runtime.artefacts import build, requirements
-from openmwaa_runtime.artefacts.objects import Bucket
+from openmwaa_runtime.artefacts.objects import ArtefactError, Bucket
 from openmwaa_runtime.artefacts.resolver import own_architecture
+from openmwaa_runtime.database import Login
 from openmwaa_runtime.errors import StartupError
 from tests.support.package_index import write_index, write_wheel
 
@@ -80,3 +81,33 @@ def test_the_hash_of_a_requirement_is_checked(tmp_path: Path, plugins: Path) -> 
     assert built(f"helper==1.0 --hash=sha256:{digest}", plugins)[0] == {"helper.py"}
     with pytest.raises(StartupError, match=r"(?i)hash mismatch"):
         built(f"helper==1.0 \\\n  --hash=sha256:{'0' * 64}", plugins)
+
+
+def installed(archive: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Install this archive, whose hash is in the database."""
+    (folder / "archive").write_bytes(archive)
+    bucket = Bucket({"OPENMWAA_DAG_BUCKET": "b", "OPENMWAA_ENVIRONMENT": "e"}, client=FakeS3(folder / "archive"))
+    digest = requirements.sha256(folder / "archive")
+    monkeypatch.setattr(requirements, "wait_until_built", lambda *_, **__: digest)
+    login = Login("h", 5432, "disable", "airflow", "airflow", "p")
+    return requirements.install(bucket, "helper", login, folder, log=lambda _line: None)
+
+
+def test_every_file_of_the_archive_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name in ("helper.py", "folder/módulo with blanks.py", "-option.py"):
+            (tmp_path / "file").write_text(name)
+            archive.add(tmp_path / "file", name)
+    packages = installed(content.getvalue(), tmp_path, monkeypatch)
+    files = {str(file.relative_to(packages)): file.read_text() for file in packages.rglob("*.py")}
+    assert files == {name: name for name in ("helper.py", "folder/módulo with blanks.py", "-option.py")}
+    assert not (tmp_path / "requirements.tar.gz").exists()
+
+
+def test_a_damaged_archive_is_an_error_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ArtefactError, match=r"s3://b/openmwaa/e/requirements/.*cannot be unpacked: .*gzip"):
+        installed(b"no archive", tmp_path, monkeypatch)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ArtefactError, match=r"cannot be unpacked: .*'tar'"):
+        installed(b"no archive", tmp_path, monkeypatch)
