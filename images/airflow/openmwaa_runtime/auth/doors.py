@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The routes of the login: MWAA's own under both of its prefixes, and `exchange`, which takes a proof of identity."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from openmwaa_runtime.auth import pages
+from openmwaa_runtime.auth.access import RequestContext
+from openmwaa_runtime.auth.airflow_role import AirflowRole
+from openmwaa_runtime.auth.audit import AuditLog, Outcome
+from openmwaa_runtime.auth.cli_door import CommandRefusedError, CommandResult, parse
+from openmwaa_runtime.auth.errors import AccessDeniedError, AuthError, AuthUnavailableError, ProofError
+from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
+from openmwaa_runtime.auth.logins import SESSION_S, Logins
+from openmwaa_runtime.auth.principal import Principal
+from openmwaa_runtime.auth.tokens import Purpose
+
+PREFIXES: Final = ("/aws_mwaa", "/pluginsv2/aws_mwaa")
+BODY_LIMIT: Final = 64 * 1024
+"""Bytes of a request: the longest is a command with a `--conf`."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A new session: the cookies of a browser, or the bearer token of a program."""
+
+    cookies: Sequence[str]
+    bearer: str
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class Doors:
+    """Handles requests; each handler authenticates its caller itself, because Airflow does not for plugins."""
+
+    logins: Logins
+    environment_name: str
+    web_url: str
+    open_session: Callable[[Principal, AirflowRole, int], Session]
+    """Called with the caller, the role and the lifetime in seconds."""
+    credentials: Callable[[Principal], dict[str, Any]]
+    """The answer of a `credential_process`."""
+    run_command: Callable[[Sequence[str]], CommandResult]
+    source_ip: Callable[[HttpRequest], str]
+    audit: AuditLog
+
+    def handle(self, request: HttpRequest) -> HttpAnswer:
+        """Answer a request to one of the routes; 404 for others."""
+        prefix = next((word for word in reversed(PREFIXES) if request.raw_path.startswith(f"{word}/")), "")
+        route = (request.method, request.raw_path.removeprefix(prefix))
+        handlers = {
+            ("GET", "/login"): self._instructions,
+            ("POST", "/login"): self._login,
+            ("GET", "/aws-console-sso"): lambda _request: pages.sign_in(f"{prefix}/login"),
+            ("POST", "/cli"): self._cli,
+            ("POST", "/exchange"): self._exchange,
+        }
+        if not prefix or route not in handlers:
+            return HttpAnswer.of_json(404, {"message": "not found"})
+        if len(request.body) > BODY_LIMIT:
+            return HttpAnswer.of_json(413, {"message": f"the body has more than {BODY_LIMIT} bytes"})
+        return handlers[route](request)
+
+    def _instructions(self, _request: HttpRequest) -> HttpAnswer:
+        return pages.instructions(self.environment_name)
+
+    def _login(self, request: HttpRequest) -> HttpAnswer:
+        """Exchange a web token for a session, and redirect to Airflow."""
+        attempt = _Attempt(self, "login", request)
+        try:
+            self._refuse_other_sites(request)
+            fields = parse_qs(request.body.decode(), strict_parsing=True, max_num_fields=8)
+            (token,) = fields["token"]
+        except (ValueError, KeyError):
+            return attempt.failed(ProofError("the form has no field `token`"), page=True)
+        except AccessDeniedError as error:
+            return attempt.failed(error, page=True)
+        try:
+            claims = self.logins.tokens.redeem(Purpose.WEB, token)
+            attempt.principal = claims.principal
+            if claims.role is None:
+                raise ProofError("the token has no role")
+            session = self.open_session(claims.principal, claims.role, SESSION_S)
+        except AuthError as error:
+            return attempt.failed(error, page=True)
+        attempt.record("allowed", role=claims.role)
+        return HttpAnswer(303, headers={"Location": "/", "Cache-Control": "no-store"}, cookies=session.cookies)
+
+    def _refuse_other_sites(self, request: HttpRequest) -> None:
+        # A form of another site could log a browser in as another user. Programs send neither header.
+        origin, site = request.header("origin"), request.header("sec-fetch-site")
+        own = "{0.scheme}://{0.netloc}".format(urlsplit(self.web_url))
+        if origin not in (None, own) or site not in (None, "same-origin", "none"):
+            raise AccessDeniedError("a login must not come from another website")
+
+    def _cli(self, request: HttpRequest) -> HttpAnswer:
+        """Run a command, and answer with both streams in base64, as MWAA does."""
+        attempt = _Attempt(self, "cli", request)
+        try:
+            scheme, _, token = (request.header("authorization") or "").partition(" ")
+            if scheme.lower() != "bearer":
+                raise ProofError("the header Authorization has no bearer token; use CreateCliToken")
+            claims = self.logins.tokens.redeem(Purpose.CLI, token.strip())
+            attempt.principal = claims.principal
+            if claims.role is None:
+                raise ProofError("the token has no role")
+            words = parse(request.body.decode(errors="replace").strip(), claims.role)
+            result = self.run_command(words)
+        except CommandRefusedError as error:
+            attempt.record("denied", reason=str(error))
+            return _streams(400, b"", f"{error}\n".encode())
+        except AuthError as error:
+            return attempt.failed(error)
+        attempt.record("allowed", role=claims.role, command=" ".join(words[:2]), exit_status=result.status)
+        return _streams(400 if result.status else 200, result.stdout, result.stderr)
+
+    def _exchange(self, request: HttpRequest) -> HttpAnswer:
+        """Exchange a proof of identity for a token of the wanted purpose."""
+        attempt = _Attempt(self, "exchange", request)
+        try:
+            proof, purpose, wanted = _exchange_fields(request.body)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            names = ", ".join(AirflowRole)
+            message = f"send JSON with `proof`, `purpose` (web, cli, api or credentials) and perhaps `role` ({names})"
+            return HttpAnswer.of_json(400, {"message": message})
+        try:
+            attempt.principal = principal = self.logins.verify(proof)
+            answer = self._answer(principal, purpose, wanted, attempt.context)
+        except AuthError as error:
+            return attempt.failed(error)
+        attempt.record("allowed", purpose=purpose, **{key: answer[key] for key in ("role",) if key in answer})
+        return HttpAnswer.of_json(200, answer)
+
+    def _answer(
+        self, principal: Principal, purpose: str, wanted: AirflowRole | None, context: RequestContext
+    ) -> dict[str, Any]:
+        if purpose == "credentials":
+            return self.credentials(principal)
+        if purpose == "cli":
+            token, role = self.logins.cli_token(principal, context)
+            return {"cli_token": token, "web_server_hostname": self.logins.web_server_hostname, "role": role}
+        if purpose == "api":
+            grant = self.logins.policy.role(principal, "airflow:InvokeRestApi", wanted, context)
+            session = self.open_session(principal, grant.role, SESSION_S)
+            more = {"access_token": session.bearer, "expires_at": session.expires_at}
+        else:
+            token, grant = self.logins.web_token(principal, wanted, context)
+            more = {
+                "web_token": token,
+                "web_server_hostname": self.logins.web_server_hostname,
+                "airflow_identity": principal.user_name,
+            }
+        return {**more, "iam_identity": principal.arn, "role": grant.role, "granted_by": list(grant.granted_by)}
+
+
+class _Attempt:
+    """One request that logs in, for its audit line."""
+
+    def __init__(self, doors: Doors, event: str, request: HttpRequest) -> None:
+        self._doors, self._event = doors, event
+        self.context = RequestContext(doors.source_ip(request))
+        self.principal: Principal | None = None
+
+    def record(self, outcome: Outcome, **details: object) -> None:
+        """Write the audit line."""
+        ip = self.context.source_ip
+        self._doors.audit.record(self._event, outcome, source_ip=ip, principal=self.principal, **details)
+
+    def failed(self, error: AuthError, *, page: bool = False) -> HttpAnswer:
+        """Write the audit line of a refusal, and return its answer."""
+        self.record("unavailable" if isinstance(error, AuthUnavailableError) else "denied", reason=str(error))
+        if page:
+            return pages.instructions(self._doors.environment_name, str(error), status=error.status)
+        return HttpAnswer.of_json(error.status, {"message": str(error)})
+
+
+def _exchange_fields(body: bytes) -> tuple[str, str, AirflowRole | None]:
+    content = json.loads(body)
+    proof, purpose, role = content["proof"], content["purpose"], content.get("role")
+    if not isinstance(proof, str) or purpose not in ("web", "cli", "api", "credentials"):
+        raise ValueError(purpose)
+    return proof, purpose, None if role is None else AirflowRole(role)
+
+
+def _streams(status: int, stdout: bytes, stderr: bytes) -> HttpAnswer:
+    content = {"stdout": base64.b64encode(stdout).decode(), "stderr": base64.b64encode(stderr).decode()}
+    return HttpAnswer.of_json(status, content)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CLI door runs listed commands with listed options, within the role, without a shell."""
+
+import pytest
+
+from openmwaa_runtime.auth.airflow_role import AirflowRole
+from openmwaa_runtime.auth.cli_door import (
+    COMMANDS,
+    RUNS_DAG_CODE,
+    CommandRefusedError,
+    parse,
+)
+from openmwaa_runtime.auth.errors import AccessDeniedError
+
+
+@pytest.mark.parametrize(("command", "role"), [(name, role) for name, (role, _) in COMMANDS.items()])
+def test_a_command_needs_its_role(command: str, role: AirflowRole) -> None:
+    for caller in AirflowRole:
+        if caller.includes(role):
+            assert list(parse(command, caller)) == command.split()
+        else:
+            with pytest.raises(AccessDeniedError, match=f"needs the role {role}; the token has {caller}"):
+                parse(command, caller)
+
+
+def test_words_are_as_in_a_shell_without_its_expansions() -> None:
+    words = parse(
+        """dags trigger example --conf '{"a": "$HOME; `id` | x > /tmp/y"}' -r "two words" """, AirflowRole.USER
+    )
+    conf = '{"a": "$HOME; `id` | x > /tmp/y"}'
+    assert words == ["dags", "trigger", "example", "--conf", conf, "-r", "two words"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "dags",
+        "db shell",
+        "db reset -y",
+        "users create",
+        "config list",
+        "connections export /tmp/x",
+        "variables import /etc/passwd",
+        "rotate-fernet-key",
+        "scheduler",
+        "sh -c id",
+        "dags; id",
+        "-h dags list",
+        "DAGS LIST",
+        "dags\x00list",
+        "dags 'unclosed",
+        *(f"{name} x" for name in sorted(RUNS_DAG_CODE)),
+    ],
+)
+def test_an_unlisted_command_is_refused(line: str) -> None:
+    with pytest.raises(CommandRefusedError):
+        parse(line, AirflowRole.ADMIN)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dags list --local",
+        "dags list -l",
+        "dags list -vl",
+        "dags list --loc",
+        "dags show example --save=/opt/airflow/x.png",
+        "dags show example -s/tmp/x",
+        "dags show example --sav x",
+        "dags show example --imgcat",
+        "variables list --pid x",
+        "dags list -- --local",
+        "version --help",
+    ],
+)
+def test_an_unlisted_option_is_refused(line: str) -> None:
+    with pytest.raises(CommandRefusedError, match="has no option"):
+        parse(line, AirflowRole.ADMIN)
+
+
+@pytest.mark.parametrize("name", sorted(RUNS_DAG_CODE))
+def test_a_command_with_dag_code_is_refused_with_another_way(name: str) -> None:
+    with pytest.raises(CommandRefusedError, match="openmwaa dags test"):
+        parse(name, AirflowRole.ADMIN)
