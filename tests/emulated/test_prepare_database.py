@@ -83,6 +83,8 @@ FORBIDDEN = [
     ("scaler", "celery", "SELECT 1"),
     ("airflow", "celery", "SELECT 1"),
     ("airflow", "airflow", "UPDATE openmwaa.prepared SET airflow_version = '9'"),
+    ("airflow", "airflow", "DELETE FROM openmwaa.revoked_sessions"),
+    ("scaler", "airflow", "SELECT 1 FROM openmwaa.used_tokens"),
     ("celery_results", "airflow", "SELECT 1"),
     ("celery_results", "celery", "UPDATE openmwaa.public_key SET value = 'mine'"),
     ("celery_results", "celery", "DROP SCHEMA openmwaa CASCADE"),
@@ -180,3 +182,39 @@ async def test_a_restored_database_without_a_comment_is_recognised_by_its_prepar
     assert status == 0, output
     comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'"
     assert await prepared.query("postgres", "postgres", comment) == "openmwaa: demo"
+
+
+TWO_SERVERS = """
+import os, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from openmwaa_runtime.auth.errors import AuthUnavailableError
+from openmwaa_runtime.auth.login_store import PostgresLoginStore
+from openmwaa_runtime.components import login_for
+
+login = login_for("web-server", os.environ)
+first, second = PostgresLoginStore(login), PostgresLoginStore(login)
+end = time.time() + 60
+with ThreadPoolExecutor(16) as pool:
+    uses = list(pool.map(lambda turn: (first, second)[turn % 2].use("one token", end), range(16)))
+print(uses.count(True), first.use("another token", end))
+first.use("old token", time.time() - 3 * 86400)
+first.use("a third token", end)
+print(first.use("old token", end))  # its row was deleted, long after the token itself expired
+first.revoke("arn:1", 100.5)
+second.revoke("arn:1", 50.0)
+second.revoke("arn:2", 7.0)
+print(dict(first.revoked()))
+try:
+    PostgresLoginStore(login_for("web-server", {**os.environ, "OPENMWAA_DATABASE_PORT": "1"})).use("x", end)
+except AuthUnavailableError as error:
+    print(error)
+"""
+
+
+async def test_two_web_servers_share_used_tokens_and_revoked_sessions(prepared: PreparedCluster) -> None:
+    prepared.program = TWO_SERVERS
+    status, output = prepared.prepare()
+    assert (status, output.splitlines()) == (
+        0,
+        ["1 True", "True", "{'arn:1': 100.5, 'arn:2': 7}", "the database does not answer; try again"],
+    )

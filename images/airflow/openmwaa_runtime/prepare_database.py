@@ -26,6 +26,7 @@ from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
 from openmwaa_runtime.airflow_2.worker_rights import WORKER_RIGHTS
+from openmwaa_runtime.auth.login_store import TABLES as LOGIN_TABLES
 from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import WAIT_S, Login, PostgresConnection, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseError, PreparationError, UsageError
@@ -231,6 +232,9 @@ class Preparation:
             metadata.execute(_with("GRANT SELECT ({}) ON public.{} TO scaler", columns, sql.Identifier(table)))
         if WORKER in self._secrets.logins:
             _grant_to_workers(metadata)
+        create_schema(metadata, reader="airflow")
+        for statement in LOGIN_TABLES:
+            metadata.execute(statement)
         write_prepared_row(metadata, installed, reader="airflow")
 
     @staticmethod
@@ -254,8 +258,7 @@ class Preparation:
         installed = installed_airflow()
         if prepared_for(results) != installed:
             self._create_result_tables()
-        results.execute("CREATE SCHEMA IF NOT EXISTS openmwaa")
-        results.execute("GRANT USAGE ON SCHEMA openmwaa TO celery_results")
+        create_schema(results, reader="celery_results")
         results.execute("CREATE TABLE IF NOT EXISTS openmwaa.public_key (name text PRIMARY KEY, value text NOT NULL)")
         results.execute("GRANT SELECT ON openmwaa.public_key TO celery_results")
         results.execute(
@@ -310,14 +313,18 @@ def _present_columns(metadata: PostgresConnection, table: str) -> set[str]:
     return set(row[0]) if row and row[0] else set()
 
 
+def create_schema(connection: PostgresConnection, *, reader: str) -> None:
+    """Create the schema `openmwaa`, which belongs to the master user; `reader` may use it."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS openmwaa")
+    connection.execute(_with("GRANT USAGE ON SCHEMA openmwaa TO {}", sql.Identifier(reader)))
+
+
 def write_prepared_row(connection: PostgresConnection, airflow_version: str, *, reader: str) -> None:
     """Write the Airflow version that this database is prepared for; `reader` gets the right to read it."""
-    connection.execute("CREATE SCHEMA IF NOT EXISTS openmwaa")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS openmwaa.prepared (one boolean PRIMARY KEY DEFAULT true CHECK (one),"
         " airflow_version text NOT NULL, at timestamptz NOT NULL DEFAULT now())"
     )
-    connection.execute(_with("GRANT USAGE ON SCHEMA openmwaa TO {}", sql.Identifier(reader)))
     connection.execute(_with("GRANT SELECT ON openmwaa.prepared TO {}", sql.Identifier(reader)))
     connection.execute(
         "INSERT INTO openmwaa.prepared (airflow_version) VALUES (%s) ON CONFLICT (one) DO UPDATE"

@@ -9,10 +9,14 @@ from openmwaa_runtime.auth.errors import AuthUnavailableError
 from openmwaa_runtime.database import Login, PostgresConnection
 from openmwaa_runtime.errors import DatabaseError
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS openmwaa.used_tokens (id text PRIMARY KEY, expires_at timestamptz NOT NULL);
-CREATE TABLE IF NOT EXISTS openmwaa.revoked_sessions (principal text PRIMARY KEY, before timestamptz NOT NULL);
-"""
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS openmwaa.used_tokens (id text PRIMARY KEY, expires_at timestamptz NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS used_tokens_expires_at ON openmwaa.used_tokens (expires_at)",
+    "GRANT SELECT, INSERT, DELETE ON openmwaa.used_tokens TO airflow",
+    "CREATE TABLE IF NOT EXISTS openmwaa.revoked_sessions (principal text PRIMARY KEY, before timestamptz NOT NULL)",
+    "GRANT SELECT, INSERT, UPDATE ON openmwaa.revoked_sessions TO airflow",
+)
+"""Executed by prepare-database."""
 _KEPT = "1 day"  # of expired ids: longer than any difference of clocks
 
 

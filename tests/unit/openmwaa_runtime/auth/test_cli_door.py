@@ -67,7 +67,7 @@ def test_an_unlisted_command_is_refused(line: str) -> None:
         "dags list --loc",
         "dags show example --save=/opt/airflow/x.png",
         "dags show example -s/tmp/x",
-        "dags show example --sav x",
+        "dags show example --sa x",
         "dags show example --imgcat",
         "variables list --pid x",
         "dags list -- --local",
