@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proves the caller's AWS identity to an environment; its credentials stay on this machine.
+
+Where an account's tokens are trusted and the caller may request one, the proof is a JSON Web Token of STS. Else it is
+a presigned `sts:GetCallerIdentity`, for which every AWS identity has the permission.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Collection
+from typing import Any
+
+from openmwaa.operate.connection import Connection, aws_errors
+from openmwaa.operate.errors import CredentialsError
+from openmwaa_runtime.auth.environment_arn import EnvironmentArn
+from openmwaa_runtime.auth.sts_proof import sts_endpoint
+from openmwaa_runtime.auth.verifier import ENVIRONMENT_HEADER, STS_PROOF_PREFIX
+
+_LIFETIME_S = 60
+_NO_TOKEN = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "InvalidAction",  # an STS without it
+        "OutboundWebIdentityFederationDisabled",
+        "OutboundWebIdentityFederationDisabledException",
+        "SessionDurationEscalation",  # the caller's session ends earlier than the token would
+        "SessionDurationEscalationException",
+    }
+)
+
+
+def identity_proof(
+    connection: Connection, session: Any, environment: EnvironmentArn, token_issuers: Collection[str]
+) -> str:
+    """Return a proof of the identity of a boto3 session, for one login at the environment within a minute.
+
+    Raises:
+        CredentialsError: the session has no credentials, or AWS does not accept them.
+        UnreachableError: STS does not answer.
+    """
+    endpoint = connection.endpoints.get("aws") or sts_endpoint(environment, os.environ)
+    with aws_errors(connection, "sts:GetWebIdentityToken", str(environment)):
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise CredentialsError("No AWS credentials. Set AWS_PROFILE or log in, for example `aws sso login`.")
+        token = _web_identity_token(session, environment, endpoint) if token_issuers else None
+        if token and _issuer(token) in token_issuers:
+            return token
+        return _presigned(credentials.get_frozen_credentials(), environment, endpoint)
+
+
+def _web_identity_token(session: Any, environment: EnvironmentArn, endpoint: str) -> str | None:
+    from botocore.config import Config  # noqa: PLC0415 - boto3 is an extra
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    config = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 2, "mode": "standard"})
+    client = session.client("sts", region_name=environment.region, endpoint_url=endpoint, config=config)
+    try:
+        answer = client.get_web_identity_token(
+            Audience=[str(environment)], DurationSeconds=_LIFETIME_S, SigningAlgorithm="ES384"
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _NO_TOKEN:
+            return None
+        raise
+    return str(answer["WebIdentityToken"])
+
+
+def _issuer(token: str) -> str:
+    claims = token.split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["iss"])
+
+
+def _presigned(credentials: Any, environment: EnvironmentArn, endpoint: str) -> str:
+    from botocore.auth import SigV4QueryAuth  # noqa: PLC0415 - boto3 is an extra
+    from botocore.awsrequest import AWSRequest  # noqa: PLC0415
+
+    url = f"{endpoint}/?Action=GetCallerIdentity&Version=2011-06-15"
+    request = AWSRequest("GET", url, headers={ENVIRONMENT_HEADER: str(environment)})
+    SigV4QueryAuth(credentials, "sts", environment.region, _LIFETIME_S).add_auth(request)
+    return STS_PROOF_PREFIX + base64.urlsafe_b64encode(str(request.url).encode()).rstrip(b"=").decode()
