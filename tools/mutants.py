@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes one place of the code at a time and runs the package's tests: a change without a failure needs a test.
 
-mutmut makes the changes (mutants): `<` to `<=`, `and` to `or`, an argument to None and others. Texts, types, decorators
-and log messages stay as they are. The sample depends on the commit alone and takes the same number from each file.
+mutmut makes the changes (mutants): `<` to `<=`, `and` to `or`, an argument to None and others; a check that only raises
+an error is also left out. Texts, types, decorators and log messages stay as they are. The sample depends on the commit alone and takes the same number from each file.
 Each run of the tests is a fork of this process, which has imported the libraries. It works in a copy of the commit and
 compiles the changed file from memory. Before its mutants, each file has a run with the same limits and the unchanged
 file, which must pass and sets the limit of CPU time; so has the last file at the end. The survivors, and what killed
@@ -43,17 +43,22 @@ LEAST_KILLED = 0.9
 SAMPLE = 320
 CORE = ("core_records", "decide*", "explained_decisions", "explanation", "properties", "safeguards", "window")
 TESTS = {
-    "scaler/core": [f"tests/unit/scaler/test_{name}.py" for name in CORE],
-    "worker_agent": ["tests/unit/worker_agent/test_*.py", "tests/emulated/worker_agent/test_*.py"],
-    "local_ecs/model": ["tests/unit/local_ecs/model/test_*.py", "tests/emulated/local_ecs/api/test_*.py"],
+    "scaler/core/*.py": [f"tests/unit/scaler/test_{name}.py" for name in CORE],
+    "worker_agent/*.py": ["tests/unit/worker_agent/test_*.py", "tests/emulated/worker_agent/test_*.py"],
+    "local_ecs/model/*.py": ["tests/unit/local_ecs/model/test_*.py", "tests/emulated/local_ecs/api/test_*.py"],
+    "images/airflow/openmwaa_runtime/auth/*_proof.py": ["tests/unit/openmwaa_runtime/auth/test_*proof*.py"],
+    "images/airflow/openmwaa_runtime/auth/pinned_http.py": ["tests/emulated/openmwaa_runtime/test_proofs_over_http.py"],
 }
-"""The tests of each package. None of them starts a process, because only the fork itself has the mutant."""
+"""Files that may change, and their tests. None of them starts a process, because only the fork has the mutant."""
 LIBRARIES = (
     "celery.worker.consumer",
     "hypothesis.stateful",
     "jsonschema",
     "kombu.transport.SQS",
     "kombu.transport.redis",
+    "boto3",
+    "jwt",
+    "urllib3",
 )
 OPTIONS = ("-xq", "-n0", "--assert=plain", "-pno:cacheprovider", "--hypothesis-profile=mutants", "--hypothesis-seed=0")
 EXAMPLES = 25
@@ -91,7 +96,8 @@ class Mutant:
     @property
     def module_name(self) -> str:
         """The name that tests import."""
-        return self.path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        path = self.path.removeprefix("images/airflow/").removesuffix(".py")
+        return path.replace("/", ".").removesuffix(".__init__")
 
     @property
     def source(self) -> str:
@@ -127,6 +133,18 @@ def code_of(node: cst.CSTNode) -> str:
     return cst.Module([]).code_for_node(node)
 
 
+def without_check(node: cst.If) -> list[cst.If]:
+    """Return the `if` without effect, where all it does is to raise an error."""
+    body = node.body.body
+    is_check = (
+        len(body) == 1 and isinstance(body[0], cst.SimpleStatementLine) and isinstance(body[0].body[0], cst.Raise)
+    )
+    return [node.with_changes(test=cst.Name("False"))] if is_check else []
+
+
+OPERATORS: list[tuple[Any, Any]] = [*mutation_operators, (cst.If, without_check)]
+
+
 def mutants_of(package: str, root: Path, path: Path) -> list[Mutant]:
     """Return every mutant of one file."""
     places, name = Places(), str(path.relative_to(root))
@@ -139,7 +157,7 @@ def mutants_of(package: str, root: Path, path: Path) -> list[Mutant]:
         if not (
             isinstance(node, cst.Call) and any(isinstance(argument.value, cst.BaseString) for argument in node.args)
         )
-        for kind, change in mutation_operators
+        for kind, change in OPERATORS
         for changed in (change(node) if isinstance(node, kind) else ())
         # None to "" changes nothing wherever only the truth of the value counts.
         if not code_of(changed).endswith('= ""')
@@ -149,7 +167,7 @@ def mutants_of(package: str, root: Path, path: Path) -> list[Mutant]:
 def sample(root: Path, seed: str, size: int) -> list[Mutant]:
     """Return mutants, the same number from each file as far as the file has them."""
     rng = random.Random(seed)  # noqa: S311
-    paths = [(package, path) for package in TESTS for path in sorted((root / package).glob("*.py"))]
+    paths = [(package, path) for package in TESTS for path in sorted(root.glob(package))]
     files = [mutants_of(package, root, path) for package, path in rng.sample(paths, len(paths))]
     shuffled = [rng.sample(mutants, len(mutants)) for mutants in files]
     return [mutant for row in zip_longest(*shuffled) for mutant in row if mutant is not None][:size]
