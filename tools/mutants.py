@@ -2,7 +2,8 @@
 """Changes one place of the code at a time and runs the package's tests: a change without a failure needs a test.
 
 mutmut makes the changes (mutants): `<` to `<=`, `and` to `or`, an argument to None and others; a check that only raises
-an error is also left out. Texts, types, decorators and log messages stay as they are. The sample depends on the commit alone and takes the same number from each file.
+an error is also left out. Texts, types, decorators and log messages stay as they are. The sample depends on the commit
+alone and takes the same number from each file.
 Each run of the tests is a fork of this process, which has imported the libraries. It works in a copy of the commit and
 compiles the changed file from memory. Before its mutants, each file has a run with the same limits and the unchanged
 file, which must pass and sets the limit of CPU time; so has the last file at the end. The survivors, and what killed
