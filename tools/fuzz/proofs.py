@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["jwt", "openmwaa_runtime"]):
 from tests.support.fake_login_store import FakeLoginStore
 from tests.support.fake_sts import FakeIdentity, FakeIssuer, FakeSts, presigned_url, private_key
 
-NOW = 1_796_000_000.0
+NOW = 1_600_000_000.0
 ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:environment/production")
 ENDPOINT = "https://sts.eu-west-1.amazonaws.com"
 ANN = FakeIdentity("arn:aws:sts::123456789012:assumed-role/analysts/ann", "ASIAEXAMPLEANN", token="IQoJ+ann/==")  # noqa: S106 - of a test

@@ -34,7 +34,7 @@ STALE_S = 6 * 3600
 RETRY_S = 30
 """At most one request to the issuer in this time, however many tokens have unknown keys."""
 _ALGORITHMS = {"RSA/None": "RS256", "EC/P-384": "ES384"}
-_CLAIMS = ("aud", "exp", "iat", "iss", "jti", "sub")
+_CLAIMS = ("aud", "exp", "iat", "jti", "sub")
 _REFUSED_HEADERS = frozenset({"b64", "crit", "jku", "jwk", "x5c", "x5u"})
 _OK = 200
 

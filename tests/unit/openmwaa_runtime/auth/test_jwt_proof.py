@@ -15,15 +15,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from openmwaa_runtime.auth.errors import AuthUnavailableError, ProofError
-from openmwaa_runtime.auth.jwt_proof import FRESH_S, JWKS_PATH, RETRY_S, STALE_S, IssuerKeys, JwtProofVerifier
+from openmwaa_runtime.auth.jwt_proof import FRESH_S, RETRY_S, STALE_S, IssuerKeys, JwtProofVerifier
 from openmwaa_runtime.auth.principal import Proof
 from tests.support.fake_login_store import FakeLoginStore
 from tests.support.fake_sts import FakeIssuer, private_key, public_jwk
 
-NOW = 1_796_000_000.0
+NOW = 1_600_000_000.0
 ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:environment/production")
 AUDIENCE = str(ENVIRONMENT)
 ROLE = "arn:aws:iam::123456789012:role/team/analysts"
+JWKS_PATH = "/.well-known/jwks.json"  # AWS: IAM API reference, GetOutboundWebIdentityFederationInfo
 OTHER_ISSUER = "https://99999999-2222-3333-4444-555555555555.tokens.sts.global.api.aws"
 
 
@@ -35,6 +36,7 @@ class Tokens:
         self.other = FakeIssuer(OTHER_ISSUER, "999999999999", {"other": ("ES384", private_key("ES384", 9))})
         self.store = FakeLoginStore()
         self.now = 0.0
+        self.wall_clock = NOW
         self.targets: list[str] = []
         self.status = 200
         self.body: bytes | None = None
@@ -46,7 +48,7 @@ class Tokens:
             issuer.url: (issuer.account, IssuerKeys(self._get(issuer), lambda: self.now))
             for issuer in (self.issuer, self.other)
         }
-        return JwtProofVerifier(ENVIRONMENT, issuers, self.store, lambda: NOW)
+        return JwtProofVerifier(ENVIRONMENT, issuers, self.store, lambda: self.wall_clock)
 
     def _get(self, issuer: FakeIssuer) -> Callable[[str, Mapping[str, str]], tuple[int, bytes]]:
         def get(target: str, _: Mapping[str, str]) -> tuple[int, bytes]:
@@ -76,6 +78,13 @@ def test_the_principal_is_the_subject(tokens: Tokens, kid: str, sub: str) -> Non
     assert (principal.arn, principal.session, principal.proof) == (sub, None, Proof.JWT)
 
 
+def test_times_are_compared_with_the_clock_that_is_passed_in(tokens: Tokens) -> None:
+    tokens.wall_clock = 4_000_000_000.0
+    assert tokens.verify(tokens.token(at=tokens.wall_clock, nbf=4_000_000_000)) == ROLE
+    with pytest.raises(ProofError, match="expired"):
+        tokens.verify(tokens.token())
+
+
 def test_an_issuer_stands_for_its_own_account(tokens: Tokens) -> None:
     sub = "arn:aws:iam::999999999999:role/analysts"
     assert tokens.verify(tokens.other.token(sub, AUDIENCE, NOW, kid="other")) == sub
@@ -86,6 +95,7 @@ def test_an_issuer_stands_for_its_own_account(tokens: Tokens) -> None:
     [
         {"aud": [AUDIENCE]},
         {"lifetime_s": 300},
+        {"lifetime_s": 1},
         {"at": NOW + 10},
         {"at": NOW - 69},
         {"nbf": int(NOW) + 10},
@@ -97,6 +107,7 @@ def test_an_issuer_stands_for_its_own_account(tokens: Tokens) -> None:
     ids=[
         "a list of one audience",
         "300 s",
+        "1 s",
         "10 s ahead",
         "expired for 9 s",
         "nbf 10 s ahead",

@@ -31,7 +31,7 @@ EXAMPLES = settings(
 
 pytestmark = pytest.mark.timeout(3600)
 
-NOW = 1_796_000_000.0
+NOW = 1_600_000_000.0
 ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:environment/production")
 ENDPOINT = "https://sts.eu-west-1.amazonaws.com"
 ANN = FakeIdentity("arn:aws:sts::123456789012:assumed-role/analysts/ann", "ASIAEXAMPLEANN", token="IQoJ+ann/==")

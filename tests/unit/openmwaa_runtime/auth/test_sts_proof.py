@@ -16,7 +16,7 @@ from openmwaa_runtime.errors import UsageError
 from tests.support.fake_login_store import FakeLoginStore
 from tests.support.fake_sts import FakeIdentity, FakeSts, caller_identity, presigned_url
 
-NOW = 1_796_000_000.0
+NOW = 1_600_000_000.0
 ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:environment/production")
 ENDPOINT = "https://sts.eu-west-1.amazonaws.com"
 SECRET_TOKEN = "IQoJb3JpZ2luX2VjE/secret+session=token"
