@@ -14,7 +14,6 @@ from typing import Any
 from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import CredentialsError
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
-from openmwaa_runtime.auth.sts_proof import sts_endpoint
 from openmwaa_runtime.auth.verifier import ENVIRONMENT_HEADER, STS_PROOF_PREFIX
 
 _LIFETIME_S = 60
@@ -40,7 +39,7 @@ def identity_proof(
         CredentialsError: the session has no credentials, or AWS does not accept them.
         UnreachableError: STS does not answer.
     """
-    endpoint = connection.endpoints.get("aws") or sts_endpoint(environment, os.environ)
+    endpoint = connection.endpoints.get("aws") or environment.sts_endpoint(os.environ)
     with aws_errors(connection, "sts:GetWebIdentityToken", str(environment)):
         credentials = session.get_credentials()
         if credentials is None:

@@ -2,6 +2,7 @@
 """The ARN of an environment and the resources of IAM policies that follow from it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from openmwaa_runtime.auth.airflow_role import AirflowRole
@@ -53,6 +54,11 @@ class EnvironmentArn:
     def sts_host(self) -> str:
         """The regional endpoint of STS (AWS General Reference, STS endpoints)."""
         return f"sts.{self.region}.{_DNS_SUFFIXES.get(self.partition, 'amazonaws.com')}"
+
+    def sts_endpoint(self, variables: Mapping[str, str]) -> str:
+        """The STS that AWS's standard variables name, else the regional one."""
+        named = variables.get("AWS_ENDPOINT_URL_STS") or variables.get("AWS_ENDPOINT_URL")
+        return (named or f"https://{self.sts_host}").rstrip("/")
 
     @property
     def _prefix(self) -> str:

@@ -33,12 +33,6 @@ _THROTTLED = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceed
 _OK, _REFUSED, _SERVER_ERROR = 200, 400, 500
 
 
-def sts_endpoint(environment: EnvironmentArn, variables: Mapping[str, str]) -> str:
-    """The STS that AWS's standard variables name, else the regional one."""
-    named = variables.get("AWS_ENDPOINT_URL_STS") or variables.get("AWS_ENDPOINT_URL")
-    return (named or f"https://{environment.sts_host}").rstrip("/")
-
-
 class StsProofVerifier:
     """Verifies presigned requests by sending them to `endpoint` with `get`."""
 

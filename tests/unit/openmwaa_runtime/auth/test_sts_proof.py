@@ -10,7 +10,7 @@ import pytest
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from openmwaa_runtime.auth.errors import AuthUnavailableError, ProofError
 from openmwaa_runtime.auth.principal import PrincipalKind, Proof
-from openmwaa_runtime.auth.sts_proof import StsProofVerifier, sts_endpoint
+from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from openmwaa_runtime.auth.verifier import STS_PROOF_PREFIX
 from openmwaa_runtime.errors import UsageError
 from tests.support.fake_login_store import FakeLoginStore
@@ -114,13 +114,13 @@ def test_an_endpoint_without_tls_must_be_configured() -> None:
     ],
 )
 def test_the_endpoint_is_the_regional_one_of_the_partition(arn: str, endpoint: str) -> None:
-    assert sts_endpoint(EnvironmentArn.read(arn), {}) == endpoint
+    assert EnvironmentArn.read(arn).sts_endpoint({}) == endpoint
 
 
 def test_the_endpoint_is_the_one_that_variables_name() -> None:
     both = {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1/", "AWS_ENDPOINT_URL": "http://127.0.0.1:2"}
-    assert sts_endpoint(ENVIRONMENT, both) == "http://127.0.0.1:1"
-    assert sts_endpoint(ENVIRONMENT, {"AWS_ENDPOINT_URL": "http://127.0.0.1:2"}) == "http://127.0.0.1:2"
+    assert ENVIRONMENT.sts_endpoint(both) == "http://127.0.0.1:1"
+    assert ENVIRONMENT.sts_endpoint({"AWS_ENDPOINT_URL": "http://127.0.0.1:2"}) == "http://127.0.0.1:2"
 
 
 @pytest.mark.parametrize(
