@@ -304,6 +304,10 @@ def test_a_proof_is_valid_once(proofs: StsProofs) -> None:
         proofs.verify_url(f"{start}?{'&'.join(sorted(query.split('&')))}")
 
 
+def test_another_proof_of_the_same_caller_is_another_one(proofs: StsProofs) -> None:
+    assert [proofs.verify_url(signed(at=NOW - age)) for age in (0, 1)] == [USER.arn, USER.arn]
+
+
 def test_two_servers_share_the_memory_of_used_proofs(proofs: StsProofs) -> None:
     other = StsProofVerifier(ENVIRONMENT, ENDPOINT, proofs.store, lambda: NOW, proofs.sts.get(ENDPOINT))
     other.verify(encode(VALID))
@@ -338,6 +342,7 @@ ERROR = "<ErrorResponse><Error><Code>{}</Code></Error></ErrorResponse>"
 UNUSABLE_ANSWERS = {
     "an error of the server": (500, ERROR.format("InternalFailure")),
     "an identity in an error": (500, GOOD),
+    "an error without content": (500, ""),
     "a redirect": (302, ""),
     "an identity in a redirect": (302, GOOD),
     "no content": (204, ""),
@@ -381,6 +386,11 @@ def test_a_caller_that_is_no_user_role_or_session_is_refused(arn: str) -> None:
 def test_a_refusal_of_sts_is_a_refusal_however_it_is_written(status: int, body: str) -> None:
     with pytest.raises(ProofError, match="STS refused"):
         answering(status, body).verify(PROOF)
+
+
+def test_a_message_repeats_no_text_of_sts() -> None:
+    with pytest.raises(ProofError, match=r"refused the proof of identity; is it"):
+        answering(403, ERROR.format("the string to sign is X")).verify(PROOF)
 
 
 def test_messages_contain_no_part_of_the_proof(proofs: StsProofs) -> None:
