@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:enviro
 AUDIENCE = str(ENVIRONMENT)
 ROLE = "arn:aws:iam::123456789012:role/team/analysts"
 JWKS_PATH = "/.well-known/jwks.json"  # AWS: IAM API reference, GetOutboundWebIdentityFederationInfo
+START = 5_000.0  # of the monotonic clock
 OTHER_ISSUER = "https://99999999-2222-3333-4444-555555555555.tokens.sts.global.api.aws"
 
 
@@ -35,12 +37,13 @@ class Tokens:
         self.issuer = FakeIssuer()
         self.other = FakeIssuer(OTHER_ISSUER, "999999999999", {"other": ("ES384", private_key("ES384", 9))})
         self.store = FakeLoginStore()
-        self.now = 0.0
+        self.now = START
         self.wall_clock = NOW
         self.targets: list[str] = []
         self.status = 200
         self.body: bytes | None = None
         self.is_away = False
+        self.while_reading: Callable[[], object] = bool
         self.verifier = self.new_verifier()
 
     def new_verifier(self) -> JwtProofVerifier:
@@ -53,6 +56,7 @@ class Tokens:
     def _get(self, issuer: FakeIssuer) -> Callable[[str, Mapping[str, str]], tuple[int, bytes]]:
         def get(target: str, _: Mapping[str, str]) -> tuple[int, bytes]:
             self.targets.append(target)
+            self.while_reading()
             if self.is_away:
                 raise AuthUnavailableError("the issuer does not answer")
             return self.status, json.dumps(issuer.jwks).encode() if self.body is None else self.body
@@ -334,6 +338,22 @@ def test_the_keys_are_read_once(tokens: Tokens) -> None:
     assert tokens.targets == [JWKS_PATH]
 
 
+def test_a_thread_waits_for_keys_that_another_one_reads(tokens: Tokens) -> None:
+    first, second = tokens.token(), tokens.token()
+    callers: list[str] = []
+    thread = threading.Thread(target=lambda: callers.append(tokens.verify(second)))
+
+    def start_second() -> None:
+        thread.start()
+        thread.join(0.2)  # it ends here only if it does not wait
+
+    tokens.while_reading = start_second
+    callers.append(tokens.verify(first))
+    thread.join()
+    assert callers == [ROLE, ROLE]
+    assert tokens.targets == [JWKS_PATH]
+
+
 def test_a_new_key_is_read_when_a_token_names_it(tokens: Tokens) -> None:
     tokens.verify(tokens.token())
     tokens.issuer.keys["EC384_2"] = ("ES384", private_key("ES384", 2))
@@ -346,9 +366,9 @@ def test_a_withdrawn_key_ends_with_the_next_reading(tokens: Tokens) -> None:
     tokens.verify(tokens.token())
     key = tokens.issuer.keys.pop("EC384_1")
     old = FakeIssuer(keys={"EC384_1": key})
-    tokens.now = FRESH_S
+    tokens.now = START + FRESH_S
     assert tokens.verify(old.token(ROLE, AUDIENCE, NOW, jti="1")) == ROLE
-    tokens.now = FRESH_S + 1
+    tokens.now = START + FRESH_S + 1
     with pytest.raises(ProofError, match="no key"):
         tokens.verify(old.token(ROLE, AUDIENCE, NOW, jti="2"))
 
@@ -358,7 +378,7 @@ def test_another_key_by_the_same_name_replaces_the_old_one(tokens: Tokens) -> No
     tokens.issuer.keys["EC384_1"] = ("ES384", private_key("ES384", 3))
     with pytest.raises(ProofError, match="signature"):
         tokens.verify(tokens.token())
-    tokens.now = FRESH_S + 1
+    tokens.now = START + FRESH_S + 1
     assert tokens.verify(tokens.token()) == ROLE
 
 
@@ -370,7 +390,7 @@ def test_unknown_keys_do_not_flood_the_issuer(tokens: Tokens) -> None:
         with pytest.raises(ProofError, match="no key"):
             tokens.verify(token)
     assert tokens.targets == [JWKS_PATH]
-    tokens.now = RETRY_S
+    tokens.now = START + RETRY_S
     with pytest.raises(ProofError, match="no key"):
         tokens.verify(unknown[0])
     assert len(tokens.targets) == 2
@@ -382,25 +402,25 @@ def test_an_issuer_that_was_never_reached_allows_no_login_and_is_asked_again_lat
         with pytest.raises(AuthUnavailableError, match="does not answer"):
             tokens.verify(tokens.token())
     assert len(tokens.targets) == 1
-    tokens.is_away, tokens.now = False, RETRY_S
+    tokens.is_away, tokens.now = False, START + RETRY_S
     assert tokens.verify(tokens.token()) == ROLE
 
 
 def test_keys_outlive_an_outage_up_to_a_limit(tokens: Tokens) -> None:
     tokens.verify(tokens.token())
-    tokens.is_away, tokens.now = True, STALE_S
+    tokens.is_away, tokens.now = True, START + STALE_S
     assert tokens.verify(tokens.token()) == ROLE
-    tokens.now = STALE_S + 1
+    tokens.now = START + STALE_S + 1
     with pytest.raises(AuthUnavailableError):
         tokens.verify(tokens.token())
-    tokens.is_away, tokens.now = False, STALE_S + RETRY_S
+    tokens.is_away, tokens.now = False, START + STALE_S + RETRY_S
     assert tokens.verify(tokens.token()) == ROLE
 
 
 def test_an_unknown_key_during_an_outage_is_unknown_not_refused(tokens: Tokens) -> None:
     tokens.verify(tokens.token())
     tokens.issuer.keys["new"] = tokens.issuer.keys["EC384_1"]
-    tokens.is_away, tokens.now = True, RETRY_S
+    tokens.is_away, tokens.now = True, START + RETRY_S
     with pytest.raises(AuthUnavailableError):
         tokens.verify(tokens.token(kid="new"))
     assert tokens.verify(tokens.token()) == ROLE
