@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both proofs over HTTP, and the limits of the requests to STS and to an issuer."""
 
+import gzip
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +19,9 @@ from openmwaa.operate.identity_proof import identity_proof
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from openmwaa_runtime.auth.errors import AuthUnavailableError
 from openmwaa_runtime.auth.jwt_proof import IssuerKeys, JwtProofVerifier
-from openmwaa_runtime.auth.pinned_http import MAX_BYTES, PinnedHttp
+from openmwaa_runtime.auth.pinned_http import MAX_BYTES, MAX_CONNECTIONS, PinnedHttp
 from openmwaa_runtime.auth.sts_proof import StsProofVerifier
+from tests.support.certificates import certificate_for_localhost
 from tests.support.environments import LEAST
 from tests.support.fake_login_store import FakeLoginStore
 from tests.support.fake_sts import FakeIdentity, FakeIssuer, FakeSts, serve
@@ -47,7 +50,9 @@ def test_a_proof_of_the_client_is_accepted(trusted: bool) -> None:
 
 
 @contextmanager
-def server(answer: Callable[[socket.socket], object]) -> Iterator[tuple[str, list[bytes]]]:
+def server(
+    answer: Callable[[socket.socket], object], tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, list[bytes]]]:
     """A server that calls `answer` with each connection after the first bytes; yields the origin and these bytes."""
     received: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -58,15 +63,18 @@ def server(answer: Callable[[socket.socket], object]) -> Iterator[tuple[str, lis
                     connection, _ = listener.accept()
                 except OSError:
                     return
-                with connection:
-                    received.append(connection.recv(65536))
-                    with suppress(OSError):
+                with connection, suppress(OSError):
+                    if tls:
+                        with tls.wrap_socket(connection, server_side=True) as encrypted:
+                            answer(encrypted)
+                    else:
+                        received.append(connection.recv(65536))
                         answer(connection)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
+            yield f"http{'s' if tls else ''}://127.0.0.1:{listener.getsockname()[1]}", received
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
@@ -134,6 +142,58 @@ def test_an_answer_that_is_not_complete_is_an_outage(answer: Callable[[socket.so
 def test_the_largest_answer_is_read() -> None:
     with server(sending(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * MAX_BYTES)) as (origin, _):
         assert PinnedHttp(origin)("/", {}) == (200, b"x" * MAX_BYTES)
+
+
+def test_a_compressed_answer_is_not_expanded() -> None:
+    compressed = gzip.compress(b"x" * 1_000_000)
+    with server(sending(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", compressed)) as (origin, _):
+        assert PinnedHttp(origin)("/", {}) == (200, compressed)
+
+
+def test_a_slow_server_has_a_bounded_number_of_connections() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=2 * MAX_CONNECTIONS) as listener:
+        listener.settimeout(10)
+        http = PinnedHttp(f"http://127.0.0.1:{listener.getsockname()[1]}", deadline_s=10)
+
+        def wait_for_an_answer() -> None:
+            with pytest.raises(AuthUnavailableError):
+                http("/", {})
+
+        threads = [threading.Thread(target=wait_for_an_answer) for _ in range(MAX_CONNECTIONS)]
+        for thread in threads:
+            thread.start()
+        accepted = [listener.accept()[0] for _ in threads]
+        wait_for_an_answer()
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        for connection in accepted:
+            connection.close()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
+def test_a_server_needs_a_certificate_of_a_known_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    certificate = certificate_for_localhost(tmp_path / "tls")
+    if is_known:
+        monkeypatch.setattr("botocore.httpsession.where", lambda: str(certificate))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with server(answer, context) as (origin, _):
+        http = PinnedHttp(origin)
+        if is_known:
+            assert http("/", {}) == (200, b"ok")
+        else:
+            with pytest.raises(AuthUnavailableError):
+                http("/", {})
 
 
 def test_a_server_that_is_down_is_an_outage() -> None:

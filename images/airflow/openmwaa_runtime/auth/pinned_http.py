@@ -12,6 +12,8 @@ DEADLINE_S = 5
 MAX_BYTES = 64 * 1024
 MAX_CONNECTIONS = 8
 """At a time: a slow STS must not hold all threads of the web server."""
+MAX_WAIT_S = 1
+"""For one of these connections."""
 
 
 HttpGet = Callable[[str, Mapping[str, str]], tuple[int, bytes]]
@@ -52,7 +54,7 @@ class PinnedHttp:
                 retries=False,
                 redirect=False,
                 timeout=self._deadline_s,
-                pool_timeout=self._deadline_s,
+                pool_timeout=MAX_WAIT_S,
                 preload_content=False,
                 decode_content=False,
             )

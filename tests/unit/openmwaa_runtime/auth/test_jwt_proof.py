@@ -303,6 +303,12 @@ def test_a_token_of_another_form_is_refused(tokens: Tokens, change: Callable[[st
         tokens.verify(change(tokens.token()))
 
 
+def test_spare_bits_of_a_signature_are_refused(tokens: Tokens) -> None:
+    token = tokens.token(kid="RSA_1")
+    with pytest.raises(ProofError, match="canonical"):
+        tokens.verify(token[:-1] + chr(ord(token[-1]) + 1))
+
+
 def test_a_signed_token_that_is_too_long_is_refused(tokens: Tokens) -> None:
     assert tokens.verify(tokens.token(padding="x" * 10_000)) == ROLE
     with pytest.raises(ProofError, match="too long"):
