@@ -103,7 +103,7 @@ class WebAccess(StrictModel):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if "iam_login" in self.model_fields_set and not self.uses_iam:
+        if self.iam_login != IamLogin() and not self.uses_iam:
             raise FieldError("`iam_login` needs `login: IAM`", "iam_login")
         if self.oidc and self.cognito:
             raise FieldError("set `oidc` or `cognito`, not both", "cognito")

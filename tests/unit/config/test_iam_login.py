@@ -81,7 +81,7 @@ def test_invalid_settings_are_refused(iam_login: dict[str, Any], more: dict[str,
 
 
 def test_settings_of_iam_login_need_it() -> None:
-    access = {"allow_http": True, "login": "PASSWORD", "iam_login": {}}
+    access = {"allow_http": True, "login": "PASSWORD", "iam_login": {"cli_role_scoping": False}}
     with pytest.raises(ValidationError, match="`iam_login` needs `login: IAM`"):
         Environment.model_validate({"name": "example", "web_access": access})
 
@@ -92,7 +92,7 @@ def test_without_internet_access_a_table_or_the_region_of_iam_is_enough() -> Non
     assert environment({}, network={"egress": "ENDPOINTS_ONLY"}, region="us-east-1").web_access.simulates_policies
 
 
-@pytest.mark.parametrize("pattern", {pattern for pattern, _ in MATCHES})
+@pytest.mark.parametrize("pattern", sorted({pattern for pattern, _ in MATCHES}))
 def test_the_file_takes_the_patterns_of_the_web_server(pattern: str) -> None:
     assert environment({"role_table": [row(pattern)]}).web_access.iam_login.role_table[0].principal == pattern
 

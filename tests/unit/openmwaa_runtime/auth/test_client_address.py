@@ -41,7 +41,7 @@ def test_the_address_of_the_own_proxy(hops: int, forwarded: tuple[str, ...], exp
 
 
 def test_without_an_address_it_is_not_known() -> None:
-    assert address(0, peer="") == address(1, "nobody", peer="unix:") == ""
+    assert address(0, peer="") == address(1, "unknown", peer="unix:") == ""
 
 
 @given(st.lists(st.text(st.characters(codec="ascii", exclude_characters="\r\n"), max_size=30), max_size=5))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IAM's own evaluation decides roles: what it does not clearly allow is no grant, and an outage lets nobody in."""
+"""IAM's own evaluation decides roles: what it does not clearly allow is no grant, and in an outage no user gets in."""
 
 import threading
 from collections.abc import Callable
@@ -120,7 +120,7 @@ def test_a_denial_names_the_condition_keys_that_are_not_known() -> None:
         policy(iam).role(SESSION, "airflow:InvokeRestApi", None, CONTEXT)
 
 
-LOOK_ALIKES: dict[str, Callable[[str], str]] = {
+OTHER_RESOURCES: dict[str, Callable[[str], str]] = {
     "another environment": lambda arn: arn.replace("/prod/", "/prod-2/"),
     "another account": lambda arn: arn.replace("123456789012", "210987654321"),
     "a template": lambda arn: "arn:${Partition}:airflow:${Region}:${Account}:role/${Environment}/${Role}",
@@ -132,10 +132,10 @@ LOOK_ALIKES: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("what", LOOK_ALIKES)
+@pytest.mark.parametrize("what", OTHER_RESOURCES)
 def test_a_decision_about_another_resource_is_none(what: str, shape: Shape) -> None:
     def change(row: Json) -> None:
-        row["EvalResourceName"] = LOOK_ALIKES[what](row["EvalResourceName"])
+        row["EvalResourceName"] = OTHER_RESOURCES[what](row["EvalResourceName"])
 
     with pytest.raises(AuthUnavailableError, match="no decision about arn:aws:airflow"):
         policy(fake(*AirflowRole, shape=shape, change=change)).role(SESSION, "airflow:InvokeRestApi", None, CONTEXT)
@@ -152,7 +152,7 @@ def test_contradicting_decisions_about_a_resource_are_no_grant() -> None:
         assert granted(iam) is None
 
 
-def test_one_call_asks_for_all_roles_and_an_emulator_for_each() -> None:
+def test_one_call_is_about_all_roles_and_for_an_emulator_one_each() -> None:
     iam = fake(USER)
     policy(iam).role(SESSION, "airflow:InvokeRestApi", None, CONTEXT)
     (sent,) = iam.sent("SimulatePrincipalPolicy")
@@ -267,7 +267,7 @@ def test_a_denial_has_the_words_of_mwaa_with_action_and_resource() -> None:
     ],
     ids=str,
 )
-def test_an_outage_lets_nobody_in_and_names_the_missing_permission(error: Any, words: str) -> None:
+def test_in_an_outage_no_user_gets_in_and_a_missing_permission_is_named(error: Any, words: str) -> None:
     with pytest.raises(AuthUnavailableError, match=words) as failed:
         policy(fake(*AirflowRole, error=error)).role(SESSION, "airflow:InvokeRestApi", None, CONTEXT)
     assert "secret words" not in str(failed.value)

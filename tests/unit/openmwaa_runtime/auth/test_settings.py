@@ -19,7 +19,7 @@ NEEDED = {
 USER = "arn:aws:iam::123456789012:user/bob"
 
 
-def test_the_defaults_trust_nobody() -> None:
+def test_the_defaults_trust_no_issuer_and_no_proxy() -> None:
     found = AuthSettings.read(NEEDED)
     assert (str(found.environment), found.role_source) == (NEEDED["OPENMWAA_ENVIRONMENT_ARN"], "SIMULATION")
     assert (found.token_issuers, found.dag_access, found.role_table.rows, found.proxy_hops) == ((), (), (), 0)
