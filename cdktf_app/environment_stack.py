@@ -206,7 +206,9 @@ class EnvironmentStack(TerraformStack):
             "web_url": ("URL of the Airflow web server", access.web_url),
             "admin_password_secret_arn": (
                 "Secret with the password of the user `admin`",
-                self._secrets.arn(GeneratedSecret.ADMIN_PASSWORD),
+                self._secrets.arn(GeneratedSecret.ADMIN_PASSWORD)
+                if GeneratedSecret.ADMIN_PASSWORD in self._secrets
+                else None,
             ),
             "source_bucket": ("Bucket of the DAGs", self._storage.bucket_name),
             "dag_s3_path": ("Folder of the DAGs in the bucket", escape_template(self._environment.dag_s3_path)),

@@ -36,6 +36,10 @@ class AwsScope(Construct):
         """Return the ARN of `resource` of `service` in this account and Region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
+    def iam_arn(self, resource: str) -> str:
+        """Return the ARN of `resource` of IAM in this account; IAM has no Region."""
+        return f"arn:{self.partition}:iam::{self.account}:{resource}"
+
     def host(self, service: str) -> str:
         """Return the host name of `service` in this Region, as policies name it; China has another suffix."""
         return f"{service}.{self.region}.{self._dns_suffix}"

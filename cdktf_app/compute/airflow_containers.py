@@ -25,6 +25,7 @@ from cdktf_app.compute.container_definition import (
     Mount,
 )
 from cdktf_app.compute.images import Image
+from cdktf_app.compute.login_variables import login_variables
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from cdktf_app.storage.artefacts import Artefacts
@@ -244,6 +245,7 @@ class AirflowContainers:
             # Variable of uvicorn: trust the X-Forwarded headers of the load balancers, which terminate TLS. No other
             # client can reach the port.
             **({"FORWARDED_ALLOW_IPS": self.access.proxies} if component == "web-server" else {}),
+            **(login_variables(self.context) if component == "web-server" else {}),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, module),
             **self._option_variables(),
         }

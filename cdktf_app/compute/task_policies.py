@@ -61,7 +61,7 @@ class TaskPolicies:
                 *scripts("scheduler"),
             ],
             "execution-api": [*read, *scripts("webserver")],
-            "web-server": [*self._read_task_logs(), *read, *scripts("webserver")],
+            "web-server": [*self._read_task_logs(), *read, *scripts("webserver"), *self._simulate_policies()],
         }
 
     def worker(self) -> list[Statement]:
@@ -263,6 +263,16 @@ class TaskPolicies:
         return [
             Statement("ReadTaskLogs", ("s3:GetObject", "s3:ListBucket"), (bucket, f"{bucket}/*")),
             self._key_of("KeyOfTaskLogs", ("Decrypt",), "s3"),
+        ]
+
+    def _simulate_policies(self) -> list[Statement]:
+        """Return the permissions to evaluate the policies of this account's users and roles, and to find roles."""
+        if not self.context.environment.web_access.simulates_policies:
+            return []
+        users, roles = (self.context.aws_scope.iam_arn(f"{kind}/*") for kind in ("user", "role"))
+        return [
+            Statement("SimulatePolicies", ("iam:SimulatePrincipalPolicy",), (users, roles)),
+            Statement("FindRoles", ("iam:GetRole",), (roles,)),
         ]
 
     def _read_logs(self) -> Statement:

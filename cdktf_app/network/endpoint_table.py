@@ -14,6 +14,9 @@ from openmwaa.config.environment import Environment
 from openmwaa.config.metadata_database import RdsPostgresql
 
 S3: Final = "s3"
+IAM: Final = "iam"
+"""Its endpoint is in us-east-1 only, and its name has no Region."""
+STS: Final = "sts"
 # Regions opened since December 2023: there the ECS endpoint also needs the two endpoints of the ECS agent.
 ECS_WITH_AGENT: Final = frozenset(
     {"ca-west-1", "ap-southeast-5", "ap-southeast-7", "mx-central-1", "ap-east-2", "ap-southeast-6"}
@@ -51,6 +54,10 @@ _S3_LOGS: Final = When(
 )
 _ARTEFACTS: Final = When("artefacts", lambda environment: bool(environment.artefacts))
 _STARTUP_SCRIPT: Final = When("`startup_script_s3_path`", lambda environment: "startup_script" in environment.artefacts)
+_IAM_LOGIN: Final = When("`web_access.login: IAM`", lambda environment: environment.web_access.uses_iam)
+_SIMULATION: Final = When(
+    "`login: IAM` and `role_source: SIMULATION`", lambda environment: environment.web_access.simulates_policies
+)
 _EXEC: Final = When("`enable_execute_command`", lambda environment: environment.enable_execute_command)
 _WITH_AGENT: Final = When(
     f"in {', '.join(sorted(ECS_WITH_AGENT))}", lambda environment: environment.region in ECS_WITH_AGENT
@@ -94,6 +101,15 @@ AWS_CALLS: Final = (
     AwsCall("web-server", "logs", ("logs",), "Shows the logs of tasks", _CLOUDWATCH_LOGS),
     AwsCall("web-server", "s3", (S3,), "Shows the logs of tasks", _S3_LOGS),
     AwsCall("web-server", "kms", _NO_PACKET, "Decrypts the logs of tasks: S3 calls KMS for the role", _S3_LOGS),
+    AwsCall(
+        "web-server",
+        "sts",
+        (STS,),
+        "Sends the presigned requests with which callers prove their identity",
+        _IAM_LOGIN,
+        by_policy=False,
+    ),
+    AwsCall("web-server", "iam", (IAM,), "Evaluates the policies of callers", _SIMULATION),
     AwsCall("worker", "s3", (S3,), "Reads DAGs; DAG code reads the bucket"),
     AwsCall("worker", "logs", ("logs",), "Writes the logs of tasks"),
     AwsCall("worker", "cloudwatch", ("monitoring",), "DAG code may publish metrics, as in MWAA"),

@@ -22,6 +22,7 @@ from cdktf_app.network.traffic_rules import (
     DATABASE,
     ENDPOINTS,
     INTERNAL,
+    PUBLIC,
     IngressRule,
     authenticating_load_balancer,
     groups,
@@ -158,9 +159,11 @@ class SecurityGroups(Construct):
     def _allow_clients(self, rule: IngressRule) -> None:
         listener, port = rule.listener, rule.port
         if rule.source == "ALLOWED":
-            for cidr in self._environment.web_access.allowed_cidrs:
+            internet = (ANYWHERE,) if listener == PUBLIC else ()
+            for cidr in self._environment.web_access.allowed_cidrs or internet:
                 word = f"{listener}_from_{cidr.replace('.', '_').replace('/', '_')}_{port}"
-                self._rule(_Ingress, listener, word, f"{rule.why} from an allowed range", port=port, cidr_ipv4=cidr)
+                words = f"{rule.why} from {'the internet' if cidr == ANYWHERE else 'an allowed range'}"
+                self._rule(_Ingress, listener, word, words, port=port, cidr_ipv4=cidr)
             return
         if rule.source == "CLOUDFRONT":
             prefix_list = DataAwsEc2ManagedPrefixList(self, "cloudfront_addresses", name=_CLOUDFRONT_LIST)

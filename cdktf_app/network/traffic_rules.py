@@ -56,7 +56,8 @@ class SecurityGroupRule:
 class IngressRule:
     """Allows connections from `source` to `port` of the group `listener`.
 
-    VPC: the VPC's ranges; ALLOWED: `web_access.allowed_cidrs`; CLOUDFRONT: CloudFront's prefix list.
+    VPC: the VPC's ranges; ALLOWED: `web_access.allowed_cidrs`, and without any the internet if the load balancer is
+    public, which needs IAM login; CLOUDFRONT: CloudFront's prefix list.
     """
 
     listener: str
@@ -126,7 +127,7 @@ def security_group_rules(environment: Environment) -> list[SecurityGroupRule]:
         callers["workers"] = "Store results, and state of tasks, with two roles"
         del callers["execution_api"]
     rows += [SecurityGroupRule(caller, DATABASE, port, why) for caller, why in callers.items()]
-    if environment.has_private_web:
+    if environment.has_private_web or environment.has_cloudfront:
         rows.append(SecurityGroupRule(INTERNAL, "web_server", WEB_PORT, "Forwards requests of users"))
     if environment.has_public_load_balancer:
         rows.append(SecurityGroupRule(PUBLIC, "web_server", WEB_PORT, "Forwards requests of users"))

@@ -7,7 +7,7 @@ An interface endpoint costs 0.01 USD per hour and zone, and 0.01 USD per GB. Wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from cdktn import ITerraformDependable
 from cdktn_provider_aws.vpc_endpoint import VpcEndpoint
@@ -16,7 +16,7 @@ from constructs import Construct
 from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import EVERY, Condition, Statement, policy_json
 from cdktf_app.base.stack_context import StackContext
-from cdktf_app.network.endpoint_table import S3, WITHOUT_POLICY, endpoints_of
+from cdktf_app.network.endpoint_table import IAM, S3, STS, WITHOUT_POLICY, endpoints_of
 from cdktf_app.network.security_groups import SecurityGroups
 from cdktf_app.network.traffic_rules import ENDPOINTS
 from cdktf_app.network.vpc import VpcNetwork
@@ -36,10 +36,10 @@ class VpcEndpoints(Construct):
             accountwide = policy_json(self, "policy", [_of_this_account(aws_scope)])
             gateway = self._gateway(policy_json(self, "s3_policy", [_of_this_account(aws_scope), _layers(aws_scope)]))
             groups.allow_prefix_list("s3", "S3", gateway.prefix_list_id)
-            self.ready = [
-                gateway,
-                *(self._interface(endpoint, accountwide) for endpoint in endpoints_of(environment) if endpoint != S3),
-            ]
+            policies = dict.fromkeys((name for name in endpoints_of(environment) if name != S3), accountwide)
+            if STS in policies and (accounts := environment.web_access.iam_login.accounts):
+                policies[STS] = policy_json(self, "sts_policy", [_of_this_account(aws_scope), _proofs(accounts)])
+            self.ready = [gateway, *(self._interface(endpoint, policy) for endpoint, policy in policies.items())]
         elif environment.network.vpc_id is None:
             # No policy: with internet access a policy here restricts nothing. The gateway is free; NAT traffic is not.
             self._gateway(None)
@@ -72,7 +72,7 @@ class VpcEndpoints(Construct):
         )
 
     def _service(self, endpoint: str) -> str:
-        return f"com.amazonaws.{self._aws_scope.region}.{endpoint}"
+        return "com.amazonaws.iam" if endpoint == IAM else f"com.amazonaws.{self._aws_scope.region}.{endpoint}"
 
 
 def _of_this_account(aws_scope: AwsScope) -> Statement:
@@ -88,6 +88,18 @@ def _of_this_account(aws_scope: AwsScope) -> Statement:
         every_resource_because="an endpoint's policy grants nothing: identities' own policies say on which resources",
         principals={"AWS": EVERY},
         conditions=(Condition("StringEquals", "aws:PrincipalAccount", (aws_scope.account,)),),
+    )
+
+
+def _proofs(accounts: Collection[str]) -> Statement:
+    """Return the statement for callers of the accounts in `role_table`: their requests prove their identity."""
+    return Statement(
+        sid="ProofsOfIdentity",
+        actions=("sts:GetCallerIdentity",),
+        resources=EVERY,
+        every_resource_because="GetCallerIdentity has no resource",
+        principals={"AWS": EVERY},
+        conditions=(Condition("StringEquals", "aws:PrincipalAccount", tuple(sorted(accounts))),),
     )
 
 

@@ -121,12 +121,13 @@ class EnvironmentSecrets(Construct):
 
 
 def _unused(environment: Environment) -> set[GeneratedSecret]:
-    """Return the secrets of another broker, and those of another way to Airflow's database."""
+    """Return the secrets of another broker, of another way to Airflow's database, and of another login."""
     redis = isinstance(environment.broker, ElastiCache)
     has_tokens = environment.airflow.has_execution_api
     return {
         *(() if redis else REDIS_SECRETS),
         GeneratedSecret.WORKER_DATABASE_PASSWORD if has_tokens else GeneratedSecret.JWT_SECRET,
+        *((GeneratedSecret.ADMIN_PASSWORD,) if environment.web_access.uses_iam else ()),
     }
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ACM certificate of a domain and its internal name; DNS validation allows automatic renewal."""
+"""The ACM certificate of a domain and its further names; DNS validation allows automatic renewal."""
+
+from collections.abc import Sequence
 
 from cdktn import TerraformResourceLifecycle
 from cdktn_provider_aws.acm_certificate import AcmCertificate
@@ -11,17 +13,17 @@ from cdktf_app.base.local_values import overridable_local
 
 
 class Certificate(Construct):
-    """A public certificate of `domain` and `internal`; `arn` is available after ACM has issued it."""
+    """A public certificate of `names`, the domain first; `arn` is available after ACM has issued it."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, domain: str, internal: str, zone_id: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, names: Sequence[str], zone_id: str) -> None:
         super().__init__(scope, construct_id)
         certificate = AcmCertificate(
             self,
             "certificate",
-            domain_name=domain,
-            subject_alternative_names=[internal],
+            domain_name=names[0],
+            subject_alternative_names=list(names[1:]),
             validation_method="DNS",
-            tags={"Name": domain},
+            tags={"Name": names[0]},
             # Listeners change to the new certificate before the old one is deleted.
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )

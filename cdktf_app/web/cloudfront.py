@@ -57,7 +57,7 @@ _VIEWER_RESPONSE: Final = Path(__file__).with_name("viewer_response.js")
 
 
 class CloudFront(Construct):
-    """A distribution in front of the web listener of `balancer`; WAF allows `allowed_cidrs` only."""
+    """A distribution in front of the web listener of `balancer`; WAF allows `allowed_cidrs` only, if any."""
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class CloudFront(Construct):
         balancer: Lb,
         ready: Sequence[ITerraformDependable],
         allowed_cidrs: Sequence[str],
+        iam_login: bool,
         provider: AwsProvider,
         retention_days: int,
         access_logs: AccessLogs | None,
@@ -81,6 +82,7 @@ class CloudFront(Construct):
             name=name,
             acl_scope="CLOUDFRONT",
             allowed_cidrs=allowed_cidrs,
+            iam_login=iam_login,
             retention_days=retention_days,
             key_arn=None,  # the environment's key is in another Region
             provider=provider,

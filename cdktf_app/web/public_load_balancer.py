@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The public load balancer: HTTPS only, for authenticated users.
+"""The public load balancer: HTTPS only, for users with an identity provider or with IAM login.
 
 There is no listener on port 80, not even for a redirect: the first request, perhaps with a session cookie, would cross
 the internet unencrypted.
@@ -20,8 +20,8 @@ class PublicLoadBalancer(LoadBalancer):
     def __init__(
         self, scope: Construct, construct_id: str, *, props: LoadBalancerProps, web_acl_arn: str | None
     ) -> None:
-        if props.certificate_arn is None or props.auth is None:
-            raise ValueError("a public load balancer needs a certificate and an identity provider")
+        if props.certificate_arn is None:
+            raise ValueError("a public load balancer needs a certificate")
         super().__init__(scope, construct_id, replace(props, name=f"{props.name}-public"), internal=False)
         self.web = self._target(props.web, HTTPS_PORT)
         if web_acl_arn is not None:

@@ -2,8 +2,8 @@
 """Access to the web server in each of MWAA's access modes, and of tasks to the execution API.
 
     PRIVATE_ONLY          internal load balancer
-    PUBLIC_ONLY           public load balancer, which authenticates users
-    PUBLIC_AND_PRIVATE    both; without a domain, CloudFront in front of the internal one
+    PUBLIC_ONLY           public load balancer; without a domain, CloudFront in front of the internal one
+    PUBLIC_AND_PRIVATE    both; without a domain, the internal one, also for CloudFront
 
 The internal load balancer always exists: running tasks use the execution API through it, and users the scaler's page.
 """
@@ -95,7 +95,7 @@ class WebEntrypoints:
             self._scope,
             INTERNAL,
             props=self._load_balancer_props(INTERNAL, self._network.private_subnet_ids_by_zone, groups),
-            web=self._environment.has_private_web,
+            web=self._environment.has_private_web or self._environment.has_cloudfront,
             execution_api=self._environment.airflow.has_execution_api,
         )
 
@@ -109,6 +109,7 @@ class WebEntrypoints:
                 acl_scope="REGIONAL",
                 retention_days=_RETENTION_DAYS,
                 key_arn=self._context.key_arn,
+                iam_login=self._access.uses_iam,
             )
         return PublicLoadBalancer(
             self._scope,
@@ -146,6 +147,7 @@ class WebEntrypoints:
             balancer=self.internal.lb,
             ready=self._network.internet,
             allowed_cidrs=self._access.allowed_cidrs,
+            iam_login=self._access.uses_iam,
             provider=self._context.aws_scope.global_provider(),
             retention_days=_RETENTION_DAYS,
             access_logs=self._logs,
@@ -171,8 +173,7 @@ class WebEntrypoints:
         return Certificate(
             self._scope,
             "certificate",
-            domain=access.domain,
-            internal=access.internal_domain,
+            names=[*access.names(access.domain), *access.names(access.internal_domain)],
             zone_id=access.hosted_zone_id or "",
         ).arn
 
@@ -193,15 +194,17 @@ class WebEntrypoints:
         if access.domain is None or access.hosted_zone_id is None:
             return
         scope = Construct(self._scope, "names")
-        for word, (name, balancer) in zip(("web", "internal"), self._aliases(access.domain).items(), strict=True):
+        for name, balancer in self._aliases(access.domain).items():
+            prefix = name.removesuffix(access.domain).rstrip(".").replace(".", "_")
             # An alias follows the load balancer's addresses, and queries are free.
             alias = Route53RecordAlias(name=balancer.dns_name, zone_id=balancer.zone_id, evaluate_target_health=False)
-            Route53Record(scope, word, zone_id=access.hosted_zone_id, name=name, type="A", alias=alias)
+            Route53Record(scope, prefix or "web", zone_id=access.hosted_zone_id, name=name, type="A", alias=alias)
 
     def _aliases(self, domain: str) -> dict[str, Lb]:
+        outer = self.public.lb if self.public else self.internal.lb
         return {
-            domain: self.public.lb if self.public else self.internal.lb,
-            self._access.internal_domain: self.internal.lb,
+            **dict.fromkeys(self._access.names(domain), outer),
+            **dict.fromkeys(self._access.names(self._access.internal_domain), self.internal.lb),
         }
 
     def _web_url(self) -> str:

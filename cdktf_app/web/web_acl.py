@@ -37,6 +37,9 @@ from cdktf_app.base.resource_names import truncate_with_hash
 _NAME_LIMIT: Final = 128
 # For an office behind one address: one login page sends about ten requests to /auth/.
 _LOGINS_IN_5_MINUTES: Final = 300
+_PASSWORD_LOGINS: Final = ("/auth/",)
+# Not all of /aws_mwaa/: the API and the commands are there too.
+_IAM_LOGINS: Final = ("/auth/", "/aws_mwaa/exchange", "/aws_mwaa/login", "/pluginsv2/aws_mwaa/login")
 _SECRET_HEADERS: Final = ("authorization", "cookie")
 _Filter = Wafv2WebAclLoggingConfigurationLoggingFilterFilter
 _Condition = Wafv2WebAclLoggingConfigurationLoggingFilterFilterCondition
@@ -58,6 +61,7 @@ class WebAcl(Construct):
         allowed_cidrs: Sequence[str] = (),
         retention_days: int,
         key_arn: str | None,
+        iam_login: bool,
         provider: TerraformProvider | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -71,20 +75,20 @@ class WebAcl(Construct):
             description="Access to the web server",
             scope=acl_scope,
             default_action=_default_action(allow=not allowed_cidrs),
-            rule=self._rules(allowed_cidrs),
+            rule=self._rules(allowed_cidrs, _IAM_LOGINS if iam_login else _PASSWORD_LOGINS),
             visibility_config=Wafv2WebAclVisibilityConfig(**_visibility(self._name)),
             provider=provider,
         )
         self.arn: str = acl.arn
         self._log(retention_days, key_arn)
 
-    def _rules(self, allowed_cidrs: Sequence[str]) -> list[Wafv2WebAclRule]:
+    def _rules(self, allowed_cidrs: Sequence[str], logins: Sequence[str]) -> list[Wafv2WebAclRule]:
         known_attacks = {"vendor_name": "AWS", "name": "AWSManagedRulesKnownBadInputsRuleSet"}
         no_override = Wafv2WebAclRuleOverrideAction(none=Wafv2WebAclRuleOverrideActionNone())
         block = Wafv2WebAclRuleAction(block=Wafv2WebAclRuleActionBlock())
         rules = [
             _rule("known-bad-inputs", 0, {"managed_rule_group_statement": known_attacks}, override_action=no_override),
-            _rule("logins", 1, {"rate_based_statement": _login_rate()}, action=block),
+            _rule("logins", 1, {"rate_based_statement": _login_rate(logins)}, action=block),
         ]
         if allowed_cidrs:
             ip_set = Wafv2IpSet(
@@ -130,19 +134,20 @@ def _rule(name: str, priority: int, statement: Mapping[str, Any], **action: Any)
     return Wafv2WebAclRule(name=name, priority=priority, statement=statement, visibility_config=visibility, **action)
 
 
-def _login_rate() -> Mapping[str, Any]:
-    return {
-        "limit": _LOGINS_IN_5_MINUTES,
-        "aggregate_key_type": "IP",
-        "scope_down_statement": {
+def _login_rate(paths: Sequence[str]) -> Mapping[str, Any]:
+    starts = [
+        {
             "byte_match_statement": {
-                "search_string": "/auth/",
+                "search_string": path,
                 "positional_constraint": "STARTS_WITH",
                 "field_to_match": {"uri_path": {}},
                 "text_transformation": [{"priority": 0, "type": "NORMALIZE_PATH"}],
             }
-        },
-    }
+        }
+        for path in paths
+    ]
+    scope = {"or_statement": {"statement": starts}} if len(starts) > 1 else starts[0]
+    return {"limit": _LOGINS_IN_5_MINUTES, "aggregate_key_type": "IP", "scope_down_statement": scope}
 
 
 def _visibility(metric: str) -> dict[str, Any]:

@@ -61,27 +61,31 @@ def check_policies(name: str, region: str, fleets: Collection[ResolvedFleet], *,
 
 
 def task_definition_sizes(
-    options: Mapping[str, str], fleets: Collection[ResolvedFleet], components: int = 1
+    options: Mapping[str, str], fleets: Collection[ResolvedFleet], components: int = 1, login: Collection[str] = ()
 ) -> dict[str, int]:
     """Return the bytes, at most, of the fleets and of the options in the task definition that contains them.
 
-    The scheduler is one of `components` in its task; these and `prepare-database` have the same variables.
+    The scheduler is one of `components` in its task; these and `prepare-database` have the same variables. The tables
+    of `login` are variables of the web server alone, in a task with the scheduler or in a smaller one.
     """
     urls = sum(170 + len(queue) for fleet in fleets for queue in fleet.queues)
     # SCALER_CONFIG is JSON in a text; beside these fields a fleet has the names of its services there.
     written = (json.dumps(to_jsonable_python(asdict(fleet))) for fleet in fleets)
     settings = urls + sum(60 + 2 * len(fleet.name) for fleet in fleets) + sum(map(_json_bytes, written))
     values = sum(len('{"name":"AIRFLOW____","value":},') + len(key) + _json_bytes(options[key]) for key in options)
-    return {"scaler": settings, "scheduler": (1 + components) * (urls + values)}
+    return {"scaler": settings, "scheduler": (1 + components) * (urls + values) + sum(map(_json_bytes, login))}
 
 
 def check_task_definitions(
-    options: Mapping[str, str], fleets: Collection[ResolvedFleet], service_of: Mapping[str, str]
+    options: Mapping[str, str],
+    fleets: Collection[ResolvedFleet],
+    service_of: Mapping[str, str],
+    login: Collection[str] = (),
 ) -> None:
     """Raise FieldError if the options or the fleets do not fit into the task definition that contains them."""
     service = service_of["scheduler"]
     others = [*service_of.values()].count(service) - 1
-    sizes = task_definition_sizes(options, fleets, 1 + others)
+    sizes = task_definition_sizes(options, fleets, 1 + others, login if others else ())
     more = "; or write `control_plane: SEPARATE`" if others else ""
     for what, task, of, room, field, instead in (
         ("the fleets", "scaler", "scaler", TASK_DEFINITION_ROOM, "fleets", ""),

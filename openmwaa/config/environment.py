@@ -222,7 +222,7 @@ class Environment(ArtefactFields):
 
     @model_validator(mode="after")
     def _fields_are_consistent(self) -> Self:
-        self.web_access.check(self.webserver_access_mode, network=self.network)
+        self.web_access.check(self.webserver_access_mode, region=self.region, network=self.network)
         control_plane.check(self.control_plane, self.airflow.components, self.model_fields_set, self.sizes)
         if self.min_webservers > self.max_webservers:
             raise FieldError(
@@ -279,6 +279,7 @@ class Environment(ArtefactFields):
             },
             self.fleets.values(),
             self.service_of,
+            self.web_access.iam_login.tables.values(),
         )
         return self
 

@@ -56,6 +56,17 @@ _GIT_URL: Final = (
     rf"@{_GIT_REF}(#{_FOLDER}(/{_FOLDER})*)?$"
 )
 _GIT_WORDS: Final = "git+https://HOST/REPOSITORY@BRANCH or git+ssh://git@HOST/…, with #FOLDER or without, no password"
+_LIKE: Final = r"[A-Za-z0-9_+=,.@*-]{1,128}"
+# As `PrincipalPattern` of the web server reads them; a test compares both.
+_PRINCIPAL: Final = (
+    rf"^arn:aws[a-z-]*:(iam::[0-9]{{12}}:(user/([!-.0-9;-~]+/)*{_LIKE}|root"
+    r"|role/([!-)+-.0-~]+/)*[A-Za-z0-9_+=,.@-]{1,128})"
+    rf"|sts::[0-9]{{12}}:(assumed-role/{_LIKE}/{_LIKE}|federated-user/{_LIKE}))$"
+)
+_PRINCIPAL_WORDS: Final = (
+    "the ARN of a user, role, session (assumed-role), federated user or root user of one account; `*` is allowed in "
+    "names, but not in a role: write arn:aws:sts::ACCOUNT:assumed-role/NAME*/*"
+)
 _NAMING: Final = "S3 user guide, bucketnamingrules"
 _POOL_CLIENT: Final = "cognito-idp DescribeUserPoolClient ClientId"
 
@@ -74,6 +85,10 @@ TagKey = Annotated[str, text(rf"^{_TAG}{{1,127}}$", f"1 to 127 {TAG_WORDS}", "ec
 TagValue = Annotated[str, text(rf"^{_TAG}{{0,256}}$", f"at most 256 {TAG_WORDS}", "iam TagValueType")]
 FleetName = Annotated[
     str, text(r"^[a-z][a-z0-9-]{0,19}$", "a lower-case letter, then letters, digits, `-`; at most 20", "ecs")
+]
+DagTag = Annotated[str, text(r"^[^\x00-\x1f\x7f]{1,100}$", "a tag of at most 100 characters", "airflow DagTag")]
+BundleName = Annotated[
+    str, text(r"^[A-Za-z0-9_.-]{1,250}$", "letters, digits, `_`, `.`, `-`; at most 250", "airflow DagBundleModel")
 ]
 QueueName = Annotated[
     str, text(r"^[A-Za-z0-9_-]{1,40}$", "letters, digits, `_`, `-`, at most 40, not a FIFO queue", "sqs")
@@ -107,6 +122,12 @@ RolePath = Annotated[
 ]
 RolePrefix = Annotated[
     str, text(r"^[A-Za-z0-9_+=,.@-]{0,20}$", "letters, digits and `_+=,.@-`; at most 20", "iam RoleName")
+]
+PrincipalText = Annotated[str, text(_PRINCIPAL, _PRINCIPAL_WORDS, "iam Principal", 512)]
+AccountId = Annotated[str, text(r"^[0-9]{12}$", "the 12 digits of an account, quoted", "sts Account")]
+_ISSUER: Final = r"^https://[a-z0-9-]+\.tokens\.sts\.([a-z0-9-]+\.)+[a-z]+$"
+TokenIssuerUrl = Annotated[
+    str, text(_ISSUER, "an address such as https://UUID.tokens.sts.global.api.aws", "iam IssuerIdentifier")
 ]
 VpcId = Annotated[str, text(r"^vpc-[0-9a-f]{8,17}$", "the id of a VPC, such as vpc-0a1b2c3d", "ec2 VpcId")]
 SubnetId = Annotated[

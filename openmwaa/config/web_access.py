@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from openmwaa.config.iam_login import DEFAULT_LOGIN, IamLogin, Login
 from openmwaa.config.network import RFC_1918, Network
 from openmwaa.config.strict_model import FieldError, StrictModel
 from openmwaa.config.text_rules import (
@@ -21,7 +22,8 @@ from openmwaa.config.text_rules import (
 
 AccessMode = Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"]
 
-
+_API_PREFIXES: Final = ("api", "env", "ops")
+"""Host prefixes of the operations of MWAA's API (botocore's model of `mwaa`)."""
 _MIN_PREFIX: Final = 8
 _MIN_PREFIX_WITHOUT_AUTH: Final = 24
 
@@ -61,11 +63,17 @@ class WebAccess(StrictModel):
     Without `hosted_zone_id` you must create the records of the output `required_dns_records`.
     """
     allowed_cidrs: Annotated[tuple[str, ...], Field(max_length=20)] = ()
-    """IPv4 ranges of users of a public web server, or of a private one outside the VPC."""
+    """IPv4 ranges of users of a public web server, or of a private one outside the VPC.
+
+    With `login: IAM` a public web server without ranges serves the whole internet, as MWAA's does.
+    """
+    login: Login = DEFAULT_LOGIN
+    """IAM: users log in with an AWS identity, as in MWAA; PASSWORD: one user `admin` with a generated password."""
+    iam_login: IamLogin = IamLogin()
     oidc: Oidc | None = None
     cognito: Cognito | None = None
     allow_http: bool = False
-    """Required without a domain, which means no certificate: passwords cross the VPC in plain HTTP."""
+    """Required without a domain, which means no certificate: passwords and sessions cross the VPC in plain HTTP."""
     waf: bool = False
     """AWS WAF on the public load balancer: known attacks and a login rate limit, about 7 USD per month."""
     access_logs_days: Annotated[int, Field(ge=1, le=3653)] | None = None
@@ -95,6 +103,8 @@ class WebAccess(StrictModel):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        if self.iam_login != IamLogin() and not self.uses_iam:
+            raise FieldError("`iam_login` needs `login: IAM`", "iam_login")
         if self.oidc and self.cognito:
             raise FieldError("set `oidc` or `cognito`, not both", "cognito")
         if self.domain is None:
@@ -115,12 +125,28 @@ class WebAccess(StrictModel):
         return self.oidc is not None or self.cognito is not None
 
     @property
+    def uses_iam(self) -> bool:
+        """Whether users log in with an AWS identity."""
+        return self.login == "IAM"
+
+    @property
+    def simulates_policies(self) -> bool:
+        """Whether IAM evaluates the policies of users."""
+        return self.uses_iam and self.iam_login.role_source == "SIMULATION"
+
+    @property
     def internal_domain(self) -> str:
         """The domain name inside the VPC; empty without a domain."""
         return f"internal.{self.domain}" if self.domain else ""
 
-    def check(self, access_mode: AccessMode, *, network: Network) -> None:
-        """Raise ValueError if the settings do not fit `access_mode` or `network`."""
+    def names(self, domain: str) -> tuple[str, ...]:
+        """Return `domain` and, with IAM login, the names that AWS's SDKs make of it for the API of MWAA."""
+        return (domain, *(f"{prefix}.{domain}" for prefix in _API_PREFIXES)) if self.uses_iam else (domain,)
+
+    def check(self, access_mode: AccessMode, *, region: str, network: Network) -> None:
+        """Raise ValueError if the settings do not fit `access_mode`, `region` or `network`."""
+        if self.uses_iam:
+            self.iam_login.check(region, network)
         if access_mode == "PRIVATE_ONLY":
             self._check_private(network)
         elif self.domain is not None:
@@ -132,7 +158,7 @@ class WebAccess(StrictModel):
         if self.domain is None and not self.allow_http:
             raise FieldError(
                 "HTTPS needs a certificate, which needs a domain: set `web_access.domain`; or set "
-                "`web_access.allow_http: true`, and passwords cross your VPC unencrypted",
+                "`web_access.allow_http: true`, and passwords and sessions cross your VPC unencrypted",
                 "web_access",
             )
         if self.waf:
@@ -149,15 +175,15 @@ class WebAccess(StrictModel):
             )
 
     def _check_public(self, access_mode: AccessMode, network: Network) -> None:
-        if not self.authenticates:
+        if not self.authenticates and not self.uses_iam:
             raise FieldError(
-                f"{access_mode} needs authentication at the load balancer: a password login must not face the "
-                "internet, and IAM login does not exist yet; set `web_access.oidc` or `web_access.cognito`, or use "
-                "PRIVATE_ONLY",
+                f"{access_mode} needs more than a password, which must not face the internet: set "
+                "`web_access.login: IAM`, or authentication at the load balancer by `web_access.oidc` or "
+                "`web_access.cognito`, or use PRIVATE_ONLY",
                 "webserver_access_mode",
             )
-        if not self.allowed_cidrs:
-            message = f"{access_mode} needs `web_access.allowed_cidrs`: the ranges of your users"
+        if not self.allowed_cidrs and not self.uses_iam:
+            message = f"{access_mode} needs `web_access.allowed_cidrs`, the ranges of your users, or `login: IAM`"
             raise FieldError(message, "web_access")
         self._refuse_private_ranges(access_mode)
         if network.vpc_id is not None and len(network.public_subnet_ids) < 2:  # noqa: PLR2004 - a load balancer's minimum
@@ -168,28 +194,31 @@ class WebAccess(StrictModel):
             )
 
     def _check_cloudfront(self, access_mode: AccessMode) -> None:
-        # Load balancers authenticate on HTTPS listeners only, which need a certificate of a domain.
-        if access_mode == "PUBLIC_ONLY":
-            raise FieldError(
-                "PUBLIC_ONLY needs a `web_access.domain`: a password login must not face the internet, IAM login does "
-                "not exist yet, and load balancers can authenticate with a domain only; set one "
-                "with `oidc` or `cognito`, or use PRIVATE_ONLY",
-                "webserver_access_mode",
-            )
-        wide = [cidr for cidr in self.allowed_cidrs if IPv4Network(cidr).prefixlen < _MIN_PREFIX_WITHOUT_AUTH]
-        if not self.allowed_cidrs or wide:
-            raise FieldError(
-                f"{access_mode} with CloudFront's domain has password login only, so access must be limited to your "
-                f"users: set `web_access.allowed_cidrs`, none wider than a /{_MIN_PREFIX_WITHOUT_AUTH}"
-                + (f" ({wide[0]} is)" if wide else ""),
-                *(("web_access", "allowed_cidrs") if wide else ("webserver_access_mode",)),
-            )
+        if not self.uses_iam:
+            self._check_cloudfront_password(access_mode)
         self._refuse_private_ranges(access_mode)
         if not self.allow_http:
             raise FieldError(
                 f"{access_mode} without a `web_access.domain` has no certificate: HTTPS ends at CloudFront, and the "
                 "load balancer uses HTTP; set a domain, or `web_access.allow_http: true`",
                 "web_access",
+            )
+
+    def _check_cloudfront_password(self, access_mode: AccessMode) -> None:
+        # Load balancers authenticate on HTTPS listeners only, which need a certificate of a domain.
+        if access_mode == "PUBLIC_ONLY":
+            raise FieldError(
+                "PUBLIC_ONLY needs more than a password, which must not face the internet: set "
+                "`web_access.login: IAM`, or a `web_access.domain` with `oidc` or `cognito`, or use PRIVATE_ONLY",
+                "webserver_access_mode",
+            )
+        wide = [cidr for cidr in self.allowed_cidrs if IPv4Network(cidr).prefixlen < _MIN_PREFIX_WITHOUT_AUTH]
+        if not self.allowed_cidrs or wide:
+            raise FieldError(
+                f"{access_mode} with CloudFront's domain and a password must be limited to your users: set "
+                f"`web_access.login: IAM`, or `web_access.allowed_cidrs`, none wider than a /{_MIN_PREFIX_WITHOUT_AUTH}"
+                + (f" ({wide[0]} is)" if wide else ""),
+                *(("web_access", "allowed_cidrs") if wide else ("webserver_access_mode",)),
             )
 
     def _refuse_private_ranges(self, access_mode: AccessMode) -> None:

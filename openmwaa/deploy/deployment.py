@@ -234,17 +234,18 @@ def _accepted(run: StepRunner, options: DeployOptions, verdict: Verdict) -> bool
 
 
 def _access(run: StepRunner) -> dict[str, Any]:
-    """Return where the environment is entered, and where its password is; the password itself is not read."""
+    """Return where the environment is entered, and where a password is; the password itself is not read."""
     outputs = run.terraform.outputs()
-    secret = outputs["admin_password_secret_arn"]
-    words = ("--secret-id", secret, "--region", run.environment.region, "--query", "SecretString", "--output", "text")
-    found = {
-        "web_url": outputs["web_url"],
-        "user": "admin",
-        "password_command": shlex.join(("aws", "secretsmanager", "get-secret-value", *words)),
-        "required_dns_records": outputs.get("required_dns_records", {}),
-    }
-    run.say(f"\nWeb       {found['web_url']}\nUser      admin\nPassword  {found['password_command']}")
+    found = {"web_url": outputs["web_url"], "required_dns_records": outputs.get("required_dns_records", {})}
+    run.say(f"\nWeb       {found['web_url']}")
+    if secret := outputs.get("admin_password_secret_arn"):  # none with IAM login
+        region = run.environment.region
+        words = ("--secret-id", secret, "--region", region, "--query", "SecretString", "--output", "text")
+        found |= {
+            "user": "admin",
+            "password_command": shlex.join(("aws", "secretsmanager", "get-secret-value", *words)),
+        }
+        run.say(f"User      admin\nPassword  {found['password_command']}")
     for name, target in found["required_dns_records"].items():
         run.say(f"DNS       {name} must point to {target}")
     return found

@@ -52,6 +52,14 @@ GIT = {
     "secret_kms_key": OTHER_KEY,
     "known_hosts": "git.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
 }
+USER = "arn:aws:iam::123456789012:user/bob"
+IAM_LOGIN = {
+    "role_source": "TABLE",
+    "role_table": [{"principal": USER, "role": "Op"}],
+    "token_issuers": [{"issuer": "https://a.tokens.sts.global.api.aws", "account_id": "123456789012"}],
+    "cli_role_scoping": False,
+    "dag_access": [{"tag": "team:x", "principals": [USER], "role": "User"}],
+}
 SCHEDULE = {"cron": "0 6 * * 1-5", "minutes": 60, "min": 3, "timezone": "Europe/Zurich"}
 METRIC = {
     "namespace": "Acme/Video",
@@ -238,6 +246,18 @@ ROWS: Mapping[str, Row] = {
             }
         }
     ),
+    "web_access.login": May({"web_access": {"login": "IAM"}}, "byo"),
+    **{
+        f"web_access.iam_login.{field}": May({"web_access": {"login": "IAM", "iam_login": IAM_LOGIN}}, "byo")
+        for field in (
+            "role_source",
+            *(f"role_table[].{name}" for name in ("principal", "role")),
+            *(f"token_issuers[].{name}" for name in ("issuer", "account_id")),
+            "cli_role_scoping",
+            *(f"dag_access[].{name}" for name in ("tag", "principals", "role")),
+        )
+    },
+    "web_access.iam_login.dag_access[].bundle": NotTried("the other one of `tag`; both are one variable"),
     "web_access.waf": May({"web_access": {"waf": True}}, "byo"),
     "web_access.access_logs_days": May({"web_access": {"access_logs_days": 7}}, "byo"),
     "web_access.deletion_protection": May({"web_access": {"deletion_protection": True}}, "byo"),

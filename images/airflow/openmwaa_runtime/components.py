@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from openmwaa_runtime.admin_password import write_passwords
 from openmwaa_runtime.artefacts.install import install
+from openmwaa_runtime.auth.settings import uses_iam_login
 from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import Login, PostgresConnection, installed_airflow, wait_until_prepared
 from openmwaa_runtime.errors import NotPreparedError
@@ -69,7 +70,7 @@ def start(
     Path(full["AIRFLOW_HOME"]).mkdir(parents=True, exist_ok=True)
     full = install(component, full, login, identity.task_id or "local")
     passwords = full.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE")
-    if component == "web-server" and passwords:
+    if component == "web-server" and passwords and not uses_iam_login(full):
         write_passwords(Path(passwords), full["OPENMWAA_ADMIN_PASSWORD"])
     # `python -m` and not the `airflow` script: the script has the absolute path of the build's interpreter.
     (run_airflow or _exec)([sys.executable, "-m", *arguments(component, environ)], full)

@@ -136,6 +136,20 @@ def no_internet() -> Stack:
 
 
 @pytest.fixture(scope="session")
+def iam_without_internet() -> Stack:
+    """An environment with IAM login, principals of another account, and VPC endpoints."""
+    rows = [
+        {"principal": "arn:aws:iam::210987654321:role/analysts", "role": "Viewer"},
+        {"principal": "arn:aws:iam::123456789012:user/${x}/%{y}/bob", "role": "Op"},
+    ]
+    access = [{"tag": "team:${x}", "principals": ["arn:aws:iam::123456789012:user/bob"], "role": "User"}]
+    login = {"role_table": rows, "dag_access": access, "cli_role_scoping": False}
+    return stack_of(
+        web_access={"allow_http": True, "login": "IAM", "iam_login": login}, network={"egress": "ENDPOINTS_ONLY"}
+    )
+
+
+@pytest.fixture(scope="session")
 def nat_per_zone() -> Stack:
     return stack_of(network={"egress": "NAT_GATEWAY_PER_ZONE", "zones": 3, "flow_logs": "ALL"}, region="us-west-1")
 
@@ -175,7 +189,7 @@ def public_without_a_way_out() -> Stack:
 
 
 @pytest.fixture(scope="session")
-def variants(
+def variants(  # noqa: PLR0917 - fixtures
     quickstart: Stack,
     byo_resources: Stack,
     longest_names: Stack,
@@ -184,6 +198,7 @@ def variants(
     public_without_a_way_out: Stack,
     compact: Stack,
     compact_public: Stack,
+    iam_without_internet: Stack,
 ) -> dict[str, Stack]:
     """Stacks that together have all roles, policies and encrypted resources."""
     return {
@@ -195,4 +210,5 @@ def variants(
         "public": public_without_a_way_out,
         "compact": compact,
         "compact public": compact_public,
+        "IAM login": iam_without_internet,
     }

@@ -96,7 +96,7 @@ COMPONENTS = {
     ),
     "runtime": Component(
         ("images/airflow/openmwaa_runtime",),
-        ("ecs", "elasticache", "logs", "s3", "secretsmanager", "sqs", "ssm"),
+        ("ecs", "elasticache", "iam", "logs", "s3", "secretsmanager", "sqs", "ssm"),
         ("scheduler",),
         {
             "elasticache:DescribeUsers": Request("elasticache:DescribeUsers", BROKER_USER),
@@ -188,6 +188,7 @@ def test_the_table_has_every_call_in_the_source(name: str) -> None:
     if name == "runtime":  # the syncer is a folder of it; of others the roles are in BY_LIBRARIES or TASK_LOGS_IN_S3
         known |= {*SYNCER, "sqs:GetQueueAttributes", "s3:PutObject"}
         known |= {f"logs:{operation}" for operation in ("CreateLogStream", "GetLogEvents", "PutLogEvents")}
+        known |= {"iam:GetRole", "iam:SimulatePrincipalPolicy"}  # with IAM login: test_iam_login.py has the role
     assert operations(component.folders, component.services) - NO_CALLS == known
 
 

@@ -28,6 +28,8 @@ EVERY_RESOURCE = (
         ("keys_policy", "UseThroughServices"),
         ("endpoints_policy", "IdentitiesOfThisAccount"),
         ("endpoints_s3_policy", "IdentitiesOfThisAccount"),
+        ("endpoints_sts_policy", "IdentitiesOfThisAccount"),
+        ("endpoints_sts_policy", "ProofsOfIdentity"),
         ("roles_execution_role_policy", "AccountPublicAccessBlock"),
         ("roles_execution_role_policy", "FindLogGroups"),
         ("roles_execution_role_policy", "NoOtherBuckets"),
@@ -46,7 +48,7 @@ EVERY_RESOURCE = (
     | {(f"roles_{service}_execution_policy", "LogInToRegistry") for service in (*CONTROL_PLANE, "worker", "scaler")}
 )
 # An endpoint's policy grants nothing: it refuses the identities of other accounts.
-EVERY_ACTION = {("endpoints_policy", "IdentitiesOfThisAccount"), ("endpoints_s3_policy", "IdentitiesOfThisAccount")}
+EVERY_ACTION = {(f"endpoints{word}_policy", "IdentitiesOfThisAccount") for word in ("", "_s3", "_sts")}
 LONGEST_KEY_POLICY = 32_768
 # Actions that are no operation of their own, with the operation that needs them.
 NOT_OPERATIONS = {

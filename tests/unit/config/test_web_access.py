@@ -30,6 +30,7 @@ OIDC = {
 }
 OFFICE = {"allowed_cidrs": ["203.0.113.0/24"]}
 OPEN = {"allow_http": True}
+IAM, PASSWORD = {"login": "IAM"}, {"login": "PASSWORD"}
 GIVEN_VPC = {"vpc_id": "vpc-0a0a0a0a", "private_subnet_ids": ["subnet-1a1a1a1a", "subnet-2b2b2b2b"]}
 
 
@@ -52,6 +53,11 @@ def environment(mode: str, access: dict[str, Any], **more: Any) -> Environment:
         pytest.param("PUBLIC_ONLY", {**DOMAIN, **OFFICE, "oidc": OIDC, "waf": True}, id="public-oidc-waf"),
         pytest.param("PUBLIC_AND_PRIVATE", {**DOMAIN, **OFFICE, "oidc": OIDC}, id="both"),
         pytest.param("PUBLIC_AND_PRIVATE", {**OPEN, **OFFICE}, id="cloudfront"),
+        pytest.param("PUBLIC_ONLY", {**IAM, **DOMAIN}, id="public-iam"),
+        pytest.param("PUBLIC_ONLY", {**IAM, **DOMAIN, **OFFICE, "oidc": OIDC}, id="public-iam-beside-oidc"),
+        pytest.param("PUBLIC_AND_PRIVATE", {**IAM, **DOMAIN}, id="both-iam"),
+        pytest.param("PUBLIC_ONLY", {**IAM, **OPEN}, id="cloudfront-alone-iam"),
+        pytest.param("PUBLIC_AND_PRIVATE", {**IAM, **OPEN, "allowed_cidrs": ["203.0.0.0/16"]}, id="cloudfront-iam"),
     ],
 )
 def test_valid_web_access_is_accepted(mode: str, access: dict[str, Any]) -> None:
@@ -63,17 +69,24 @@ REFUSED = [
     ("PRIVATE_ONLY", {}, {}, r"web_access.domain.*web_access.allow_http: true.*unencrypted"),
     (
         "PUBLIC_ONLY",
-        {**DOMAIN, **OFFICE},
+        {**PASSWORD, **DOMAIN, **OFFICE},
         {},
-        r"PUBLIC_ONLY needs authentication.*IAM login does not exist yet.*web_access.oidc",
+        r"PUBLIC_ONLY needs more than a password.*web_access.login: IAM.*web_access.oidc",
     ),
-    ("PUBLIC_AND_PRIVATE", {**DOMAIN, **OFFICE}, {}, r"PUBLIC_AND_PRIVATE needs authentication at the load balancer"),
-    ("PUBLIC_ONLY", {}, {}, r"PUBLIC_ONLY needs a `web_access.domain`.*IAM login does not exist"),
-    ("PUBLIC_ONLY", {**OPEN, **OFFICE}, {}, r"PUBLIC_ONLY needs a `web_access.domain`.*IAM login does not exist"),
-    ("PUBLIC_ONLY", {**DOMAIN, "cognito": COGNITO}, {}, r"PUBLIC_ONLY needs `web_access.allowed_cidrs`"),
-    ("PUBLIC_AND_PRIVATE", OPEN, {}, r"password login only.*web_access.allowed_cidrs`, none wider than a /24"),
-    ("PUBLIC_AND_PRIVATE", {**OPEN, "allowed_cidrs": ["203.0.113.0/24", "198.51.0.0/16"]}, {}, r"198.51.0.0/16 is\)"),
+    ("PUBLIC_AND_PRIVATE", {**PASSWORD, **DOMAIN, **OFFICE}, {}, r"PUBLIC_AND_PRIVATE needs more than a password"),
+    ("PUBLIC_ONLY", PASSWORD, {}, r"PUBLIC_ONLY needs more.*web_access.login: IAM`, or a `web_access.domain`"),
+    ("PUBLIC_ONLY", {**PASSWORD, **OPEN, **OFFICE}, {}, r"PUBLIC_ONLY needs more.*or a `web_access.domain`"),
+    ("PUBLIC_ONLY", {**PASSWORD, **DOMAIN, "cognito": COGNITO}, {}, r"PUBLIC_ONLY needs `web_access.allowed_cidrs`"),
+    ("PUBLIC_AND_PRIVATE", {**PASSWORD, **OPEN}, {}, r"login: IAM.*web_access.allowed_cidrs`, none wider than a /24"),
+    (
+        "PUBLIC_AND_PRIVATE",
+        {**PASSWORD, **OPEN, "allowed_cidrs": ["203.0.113.0/24", "198.51.0.0/16"]},
+        {},
+        r"198.51.0.0/16 is\)",
+    ),
     ("PUBLIC_AND_PRIVATE", OFFICE, {}, r"HTTPS ends at CloudFront.*web_access.allow_http: true"),
+    ("PUBLIC_ONLY", IAM, {}, r"HTTPS ends at CloudFront.*web_access.allow_http: true"),
+    ("PRIVATE_ONLY", IAM, {}, r"web_access.domain.*web_access.allow_http: true.*unencrypted"),
     # ... allowed ranges ...
     ("PRIVATE_ONLY", {**OPEN, "allowed_cidrs": ["0.0.0.0/0"]}, {}, r"allowed_cidrs.*whole internet"),
     ("PRIVATE_ONLY", {**OPEN, "allowed_cidrs": ["128.0.0.0/1"]}, {}, r"allowed_cidrs.*128.0.0.0/1 is too wide"),

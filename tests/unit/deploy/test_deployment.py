@@ -119,6 +119,14 @@ def test_the_result_has_address_and_command_but_no_password(world: World) -> Non
     assert details["password_command"].startswith("aws secretsmanager get-secret-value --secret-id arn:aws:")
 
 
+def test_with_iam_login_there_is_no_password_to_show(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = {"web_url": "http://web"}
+    monkeypatch.setattr(world.terraform, "outputs", lambda: outputs)
+    details = deployed(world).report.details
+    assert details["web_url"] == "http://web"
+    assert not {"user", "password_command"} & set(details)
+
+
 @pytest.mark.parametrize("interrupt", [False, True], ids=["fault", "Ctrl-C"])
 @pytest.mark.parametrize("word", ["build", "login", "push"])
 def test_a_deploy_continues_after_the_end_of_a_builder(world: World, word: str, interrupt: bool) -> None:

@@ -201,6 +201,16 @@ def test_the_dag_processors_log_folder_is_below_the_configured_one(container: di
     )
 
 
+@pytest.mark.parametrize("login", ["IAM", "PASSWORD"])
+def test_only_a_login_with_a_password_needs_one(container: dict[str, str], login: str) -> None:
+    environ = {**container, "OPENMWAA_LOGIN": login, "OPENMWAA_ADMIN_PASSWORD": ""}
+    if login == "IAM":
+        assert airflow_environment("web-server", environ, ADDRESS)
+    else:
+        with pytest.raises(UsageError, match="OPENMWAA_ADMIN_PASSWORD"):
+            airflow_environment("web-server", environ, ADDRESS)
+
+
 @pytest.mark.parametrize(("component", "variable"), [(c, v) for c in COMPONENTS for v in REQUIRED[c]])
 @pytest.mark.parametrize("kind", ["absent", "empty"])
 def test_a_missing_variable_is_an_error_with_its_name(

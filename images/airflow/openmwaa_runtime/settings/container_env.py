@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from openmwaa_runtime.auth.settings import uses_iam_login
 from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import Login
 from openmwaa_runtime.errors import MissingVariableError, UsageError
@@ -76,7 +77,8 @@ class ContainerEnv:
             UsageError: a variable is missing or invalid. The message has its name.
         """
         required = (release or installed_release()).required(component, REQUIRED[component])
-        missing = tuple(name for name in required if not environ.get(name))
+        unused = {"OPENMWAA_ADMIN_PASSWORD"} if uses_iam_login(environ) else set()
+        missing = tuple(name for name in required if name not in unused and not environ.get(name))
         if missing:
             raise MissingVariableError(component, missing)
         _count(environ, "OPENMWAA_DATABASE_PORT")
