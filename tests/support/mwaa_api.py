@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """MWAA's API of one environment, with its ports played: IAM's answers, Airflow, the scaler, the database."""
 
+import base64
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +22,8 @@ from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from openmwaa_runtime.auth.errors import AccessDeniedError, AuthUnavailableError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.principal import Principal, Proof
-from openmwaa_runtime.auth.tokens import TokenIssuer
-from openmwaa_runtime.mwaa_api.app import PATH, MwaaApi
+from openmwaa_runtime.auth.tokens import Purpose, TokenIssuer
+from openmwaa_runtime.mwaa_api.app import MwaaApi
 from openmwaa_runtime.mwaa_api.credentials import issue_credentials
 from openmwaa_runtime.mwaa_api.environment import EnvironmentDescription, OverrideRefusedError, WorkerBounds
 from openmwaa_runtime.mwaa_api.operations import Operations
@@ -62,6 +66,29 @@ DESCRIPTION: Mapping[str, Any] = {
     "MinWebservers": 2,
     "MaxWebservers": 2,
 }
+
+MEMBERS: dict[str, dict[str, Any]] = {
+    "CreateCliToken": {"Name": NAME},
+    "CreateEnvironment": {
+        "Name": NAME,
+        "ExecutionRoleArn": f"arn:aws:iam::{ACCOUNT}:role/worker",
+        "SourceBucketArn": "arn:aws:s3:::bucket",
+        "DagS3Path": "dags",
+        "NetworkConfiguration": {"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
+    },
+    "CreateWebLoginToken": {"Name": NAME},
+    "DeleteEnvironment": {"Name": NAME},
+    "GetEnvironment": {"Name": NAME},
+    "InvokeRestApi": {"Name": NAME, "Path": "/dags", "Method": "GET"},
+    "ListEnvironments": {},
+    "ListTagsForResource": {"ResourceArn": str(ARN)},
+    "PublishMetrics": {"EnvironmentName": NAME, "MetricData": [{"MetricName": "a", "Timestamp": datetime(2027, 1, 1)}]},  # noqa: DTZ001
+    "TagResource": {"ResourceArn": str(ARN), "Tags": {"team": "other"}},
+    "UntagResource": {"ResourceArn": str(ARN), "tagKeys": ["team", "a b+c"]},
+    "UpdateEnvironment": {"Name": NAME, "MinWorkers": 2, "MaxWorkers": 8},
+}
+"""A valid call of each operation."""
+REFUSED = {"CreateEnvironment", "DeleteEnvironment", "TagResource", "UntagResource"}
 
 
 class MemoryLoginStore:
@@ -200,8 +227,8 @@ class PlayedEnvironment:
 
 
 @contextmanager
-def served(environment: PlayedEnvironment, port: int = 0) -> Iterator[str]:
-    """Serve the API on this machine; yield the endpoint URL for clients."""
+def served(environment: PlayedEnvironment, port: int, certificate: Path | None = None) -> Iterator[None]:
+    """Serve the API on this machine, with TLS if there is a certificate; and the CLI's door, which answers at once."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -216,9 +243,8 @@ def served(environment: PlayedEnvironment, port: int = 0) -> Iterator[str]:
                 self.rfile.read(int(self.headers.get("content-length") or 0)),
                 self.client_address[0],
             )
-            self.respond(environment.api.handle(request))
-
-        def respond(self, answer: HttpAnswer) -> None:
+            is_cli = target.path == "/aws_mwaa/cli"
+            answer = _answer_of_cli(environment, request) if is_cli else environment.api.handle(request)
             self.send_response(answer.status)
             headers = {**answer.headers, "Content-Type": answer.content_type, "Content-Length": str(len(answer.body))}
             for name, value in headers.items():
@@ -232,11 +258,44 @@ def served(environment: PlayedEnvironment, port: int = 0) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://localhost:{server.server_port}{PATH}"
+        yield
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _answer_of_cli(environment: PlayedEnvironment, request: HttpRequest) -> HttpAnswer:
+    token = (request.header("authorization") or "").removeprefix("Bearer ")
+    claims = environment.tokens.redeem(Purpose.CLI, token)
+    output = f"{claims.principal.user_name}: {request.body.decode()}"
+    return HttpAnswer.of_json(200, {"stdout": base64.b64encode(output.encode()).decode(), "stderr": ""})
+
+
+def write_profile(folder: Path, environment: PlayedEnvironment, endpoint: str) -> dict[str, str]:
+    """Write the profile `op` as the documentation has it; return the variables that select it."""
+    keys = folder / "keys.json"
+    keys.write_text(json.dumps(environment.credentials()), encoding="utf-8")
+    config = folder / "config"
+    config.write_text(
+        f"""
+[profile op]
+region = {REGION}
+credential_process = cat {keys}
+services = openmwaa
+disable_host_prefix_injection = true
+
+[services openmwaa]
+mwaa =
+  endpoint_url = {endpoint}
+""",
+        encoding="utf-8",
+    )
+    return {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_PROFILE": "op"}

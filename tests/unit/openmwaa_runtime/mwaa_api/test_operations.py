@@ -25,32 +25,23 @@ from openmwaa_runtime.mwaa_api.operations import FIELDS
 from openmwaa_runtime.mwaa_api.rest_api import api_path
 from openmwaa_runtime.mwaa_api.service_model import ApiError, operations, service_model
 from tests.support.aws_signature import sign
-from tests.support.mwaa_api import ACCOUNT, ARN, CALLER, DESCRIPTION, NAME, NOW, REGION, WEB_URL, PlayedEnvironment
+from tests.support.mwaa_api import (
+    ACCOUNT,
+    ARN,
+    CALLER,
+    DESCRIPTION,
+    MEMBERS,
+    NAME,
+    NOW,
+    REFUSED,
+    REGION,
+    WEB_URL,
+    PlayedEnvironment,
+)
 
 SESSION = Session()  # one, because it reads its data files once
 ENVIRONMENT_SHAPE: Any = service_model().shape_for("Environment")
 READS = {"GetEnvironment", "ListEnvironments", "ListTagsForResource"}
-MEMBERS: dict[str, dict[str, Any]] = {
-    "CreateCliToken": {"Name": NAME},
-    "CreateEnvironment": {
-        "Name": NAME,
-        "ExecutionRoleArn": f"arn:aws:iam::{ACCOUNT}:role/worker",
-        "SourceBucketArn": "arn:aws:s3:::bucket",
-        "DagS3Path": "dags",
-        "NetworkConfiguration": {"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
-    },
-    "CreateWebLoginToken": {"Name": NAME},
-    "DeleteEnvironment": {"Name": NAME},
-    "GetEnvironment": {"Name": NAME},
-    "InvokeRestApi": {"Name": NAME, "Path": "/dags", "Method": "GET"},
-    "ListEnvironments": {},
-    "ListTagsForResource": {"ResourceArn": str(ARN)},
-    "PublishMetrics": {"EnvironmentName": NAME, "MetricData": [{"MetricName": "a", "Timestamp": datetime(2027, 1, 1)}]},  # noqa: DTZ001
-    "TagResource": {"ResourceArn": str(ARN), "Tags": {"team": "other"}},
-    "UntagResource": {"ResourceArn": str(ARN), "tagKeys": ["team", "a b+c"]},
-    "UpdateEnvironment": {"Name": NAME, "MinWorkers": 2, "MaxWorkers": 8},
-}
-REFUSED = {"CreateEnvironment", "DeleteEnvironment", "TagResource", "UntagResource"}
 
 
 class Client:
