@@ -279,6 +279,7 @@ class Environment(ArtefactFields):
             },
             self.fleets.values(),
             self.service_of,
+            self.tags,
         )
         return self
 

@@ -53,8 +53,9 @@ class EnvironmentDescription:
 
     def __init__(self, text: str, variables: Mapping[str, str]) -> None:
         try:
-            self._members: dict[str, Any] = json.loads(text)
-            names: list[str] = self._members.pop("AirflowConfigurationOptions", [])
+            # A module's caller may leave a variable out.
+            self._members = {name: value for name, value in json.loads(text).items() if value is not None}
+            names = self._members.pop("AirflowConfigurationOptions", [])
             options = {name: variables[_variable_of(name)] for name in names}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{VARIABLE} is not the description of an environment: {error!r}") from error
