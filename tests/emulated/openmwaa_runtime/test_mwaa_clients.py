@@ -125,7 +125,7 @@ def test_boto3_with_host_prefixes(endpoint: Endpoint, monkeypatch: pytest.Monkey
 
 
 AIRFLOW = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 from airflow.providers.amazon.aws.hooks.mwaa import MwaaHook
 from airflow.providers.amazon.aws.operators.mwaa import MwaaTriggerDagRunOperator
 from airflow.providers.amazon.aws.sensors.mwaa import MwaaDagRunSensor, MwaaTaskSensor
@@ -146,6 +146,9 @@ async def first_event():
     async for event in MwaaDagRunCompletedTrigger(**of, waiter_delay=1).run():
         return event.payload
 
+del os.environ["AWS_PROFILE"]
+found["connection"] = MwaaHook(aws_conn_id="other").invoke_rest_api("analytics", "/dags", "GET")
+os.environ["AWS_PROFILE"] = "op"
 sys.path[len(sys.path):] = [AIOBOTOCORE]
 found["trigger"] = asyncio.run(first_event())
 print(json.dumps(found))
@@ -155,7 +158,10 @@ print(json.dumps(found))
 def test_airflows_hook_operator_sensors_and_trigger(endpoint: Endpoint, tmp_path: Path) -> None:
     """The trigger needs aiobotocore, which the image has not: it comes from this environment's packages."""
     packages = next(path for path in sys.path if path.endswith("site-packages"))
-    found = run_airflow_program(AIRFLOW.replace("AIOBOTOCORE", repr(packages)), tmp_path, **endpoint.variables)
+    other = {"AIRFLOW_CONN_OTHER": json.dumps({"conn_type": "aws", "extra": {"profile_name": "op"}})}
+    program = AIRFLOW.replace("AIOBOTOCORE", repr(packages))
+    found = run_airflow_program(program, tmp_path, **endpoint.variables, **other)
+    assert found["connection"]["RestApiStatusCode"] == 200
     assert found["hook"]["RestApiStatusCode"] == 200
     assert found["operator"] == "run_1"
     assert found["sensor"]

@@ -38,6 +38,7 @@ from tests.support.mwaa_api import (
     WEB_URL,
     PlayedEnvironment,
 )
+from tools.mwaa_api_reference import ERRORS
 
 SESSION = Session()  # one, because it reads its data files once
 ENVIRONMENT_SHAPE: Any = service_model().shape_for("Environment")
@@ -462,3 +463,9 @@ def test_a_request_outside_the_model_is_refused(
 def test_each_operation_of_the_model_has_one_route() -> None:
     routes = {(operation.model.http["method"], operation.path.pattern) for operation in operations()}
     assert len(routes) == 12
+
+
+def test_each_error_of_the_model_has_a_test_here() -> None:
+    errors = {error.name for operation in operations() for error in operation.model.error_shapes}
+    assert errors == set(ERRORS)
+    assert set(ERRORS.values()) <= globals().keys()
