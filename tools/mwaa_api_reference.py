@@ -13,7 +13,7 @@ from tests.support.mwaa_api import PlayedEnvironment
 TESTS: Final = "tests/unit/openmwaa_runtime/mwaa_api/test_operations.py"
 ERRORS: Final[Mapping[str, str]] = {
     "AccessDeniedException": "test_operation_needs_its_iam_action",
-    "InternalServerException": "test_an_unexpected_error_says_nothing_of_itself",
+    "InternalServerException": "test_an_unexpected_error_has_no_detail",
     "ResourceNotFoundException": "test_another_environment_is_not_found",
     "RestApiClientException": "test_airflows_error_has_its_status_and_answer",
     "RestApiServerException": "test_airflows_error_has_its_status_and_answer",
@@ -36,10 +36,10 @@ def page() -> str:
     lines = [
         "# MWAA's API",
         "",
-        "Written by `make docs` from botocore's model of `mwaa`; the results are those of calls at that moment. The tests",
-        f"are in `{TESTS}`. `tests/emulated/openmwaa_runtime/test_mwaa_clients.py`",
-        "runs boto3 on all operations, and the AWS CLI (version 1), Airflow's provider and two other clients on those that",
-        "they use.",
+        "Written by `make docs` from botocore's model of `mwaa`; the results are those of calls at that moment. The",
+        f"tests are in `{TESTS}`. `tests/emulated/openmwaa_runtime/test_mwaa_clients.py`",
+        "runs boto3 on all operations, and the AWS CLI (version 1), Airflow's provider and two other clients on",
+        "those that they use.",
         "",
         "How to call it: [Use clients of MWAA](../how-to/mwaa-clients.md).",
         "",
@@ -71,9 +71,9 @@ def page() -> str:
         "|---|---|---|---|",
         *_errors(),
         "",
-        "Any operation can also be answered with `AccessDeniedException` (403), with `ServiceUnavailableException` (503: IAM",
-        "or the database does not answer), and with AWS's errors of signatures (403), such as `InvalidSignatureException` and",
-        "`ExpiredTokenException`.",
+        "Any operation can also be answered with `AccessDeniedException` (403), with `ServiceUnavailableException`",
+        "(503: IAM or the database does not answer), and with AWS's errors of signatures (403), such as",
+        "`InvalidSignatureException` and `ExpiredTokenException`.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -407,7 +407,7 @@ def test_an_outage_of_the_database_refuses_changes_only(client: Client) -> None:
     assert client.call("GetEnvironment", Name=NAME)
 
 
-def test_an_unexpected_error_says_nothing_of_itself(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_has_no_detail(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client.environment.live, "healthy", lambda: 1 / 0)
     response = client.error("GetEnvironment", Name=NAME)
     assert response["Error"]["Type"] == "InternalServerException"
