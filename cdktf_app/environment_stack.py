@@ -20,6 +20,7 @@ from cdktf_app.compute.airflow_services import AirflowServices
 from cdktf_app.compute.cluster import FargateCluster
 from cdktf_app.compute.fargate_service import ServiceProps
 from cdktf_app.compute.images import ContainerImages
+from cdktf_app.compute.mwaa_description import DescribedParts, mwaa_description
 from cdktf_app.compute.scaler_service import ScalerService, overrides_prefix
 from cdktf_app.compute.task_policies import TaskPolicies
 from cdktf_app.compute.worker_fleets import WorkerFleets
@@ -142,6 +143,7 @@ class EnvironmentStack(TerraformStack):
             dag_sync_interval_s=overridable_local(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
             logs=self._logs,
             task_log_bucket=None if self._task_logs is None else self._task_logs.bucket_name,
+            mwaa_description=mwaa_description(self, self._context, self._described_parts(artefacts)),
             # Overridable, because the secret is in no emulator.
             git_secret_arn=overridable_local(self, "dags_secret_arn", git.secret_arn)
             if (git := self._environment.dags) and git.secret_arn
@@ -183,6 +185,18 @@ class EnvironmentStack(TerraformStack):
             ready=[*fleets.services, *(airflow.healthy if self._environment.sleep else ())],
         )
         self._healthy = [*airflow.healthy, scaler.healthy]
+
+    def _described_parts(self, artefacts: Artefacts) -> DescribedParts:
+        return DescribedParts(
+            roles=self._roles,
+            storage=self._storage,
+            artefacts=artefacts,
+            broker=self._broker,
+            logs=self._logs,
+            subnet_ids=self._network.task_subnet_ids,
+            security_group_ids=[self._groups.id_of("workers"), *self._environment.network.security_group_ids],
+            web_url=self._access.web_url,
+        )
 
     def _service_props(self) -> ServiceProps:
         return ServiceProps(

@@ -21,6 +21,7 @@ from tools.airflow_reference import versions_page
 from tools.alarm_reference import page as alarms_page
 from tools.fault_reference import page as faults_page
 from tools.grafana import page as grafana_page
+from tools.mwaa_api_reference import page as mwaa_api_page
 from tools.mwaa_reference import page as mwaa_page
 from tools.network_reference import endpoints_page, regions_page, security_groups_page
 
@@ -103,6 +104,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "airflow-defaults.md": airflow_defaults_page,
     "airflow-versions.md": versions_page,
     "coming-from-mwaa.md": mwaa_page,
+    "mwaa-api.md": mwaa_api_page,
     "faults.md": faults_page,
     "endpoints.md": endpoints_page,
     "security-groups.md": security_groups_page,

@@ -151,6 +151,7 @@ class AirflowContainers:
     logs: LogGroups
     task_log_bucket: str | None
     git_secret_arn: str | None = None
+    mwaa_description: str = ""
 
     @property
     def _environment(self) -> Environment:
@@ -246,6 +247,7 @@ class AirflowContainers:
             # client can reach the port.
             **({"FORWARDED_ALLOW_IPS": self.access.proxies} if component == "web-server" else {}),
             **(login_variables(self.context) if component == "web-server" else {}),
+            **({"OPENMWAA_MWAA_ENVIRONMENT": self.mwaa_description} if component == "web-server" else {}),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, module),
             **self._option_variables(),
         }

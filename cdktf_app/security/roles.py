@@ -44,10 +44,7 @@ class Roles(Construct):
 
         ECS tasks of the account can assume it, unless `trust` is another trust policy.
         """
-        identity = self.context.environment.identity
-        # IAM is global: the Region in the name allows the same environment in two Regions.
-        full_name = f"{identity.role_name_prefix}{self.context.name}-{self.context.aws_scope.region}-{word}"
-        name = iam_name(full_name, limit=_NAME_LIMIT)
+        identity, name = self.context.environment.identity, self._name(word)
         scope = Construct(self, word.replace("-", "_"))
         boundary = identity.permissions_boundary_arn
         role = IamRole(
@@ -71,6 +68,11 @@ class Roles(Construct):
             IamRolePolicy(scope, "role_policy", name=name, role=role.id, policy=policy, depends_on=attachments or None),
         )
 
+    def arn(self, word: str) -> str:
+        """Return the ARN of a role by its word, also before the role is added."""
+        aws_scope, path = self.context.aws_scope, escape_template(self.context.environment.identity.path)
+        return f"arn:{aws_scope.partition}:iam::{aws_scope.account}:role{path}{self._name(word)}"
+
     def service_role(self, word: str, statements: Sequence[Statement], *, service: str, sources: Sequence[str]) -> Role:
         """Return a new role that the AWS `service` can assume for resources of the ARN patterns `sources`."""
         trust = self._trust_policy(f"{word.replace('-', '_')}_trust", "ServiceOfThisAccount", service, sources)
@@ -84,6 +86,12 @@ class Roles(Construct):
             description="Trust policy and policy that the existing role must have; `terraform plan` shows them",
             value={"trust": self._trust, "policy": policy_json(self, f"{output}_policy", statements)},
         ).override_logical_id(output)
+
+    def _name(self, word: str) -> str:
+        identity = self.context.environment.identity
+        # IAM is global: the Region in the name allows the same environment in two Regions.
+        full_name = f"{identity.role_name_prefix}{self.context.name}-{self.context.aws_scope.region}-{word}"
+        return iam_name(full_name, limit=_NAME_LIMIT)
 
     def _trust_policy(self, construct_id: str, sid: str, service: str, sources: Sequence[str]) -> str:
         conditions = (

@@ -13,6 +13,7 @@ import typer
 
 from openmwaa.cli import (
     cost,
+    credentials,
     dags,
     demo,
     deploy,
@@ -70,6 +71,7 @@ app.command()(sleep.sleep)
 app.command()(sleep.wake)
 app.command()(rollout.rollout)
 app.command()(wait.wait)
+app.command()(credentials.credentials)
 local.app.command()(demo.demo)
 app.add_typer(requirements.app, name="requirements")
 app.add_typer(local.app, name="local")

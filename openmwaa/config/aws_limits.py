@@ -22,7 +22,7 @@ MAX_TASK_DEFINITION: Final = 65_536
 """Bytes of a task definition as JSON (ECS developer guide, "Service quotas"); AWS does not raise it."""
 TASK_DEFINITION_ROOM: Final = MAX_TASK_DEFINITION - 16_384
 """Without what the file does not lengthen; a test measures that with the longest names."""
-CONTAINER_ROOM: Final = 4_096
+CONTAINER_ROOM: Final = 5_120
 """What each component adds to the task of a COMPACT control plane; the same test measures it."""
 
 MAX_ROLE_POLICY: Final = 10_240
@@ -61,44 +61,56 @@ def check_policies(name: str, region: str, fleets: Collection[ResolvedFleet], *,
 
 
 def task_definition_sizes(
-    options: Mapping[str, str], fleets: Collection[ResolvedFleet], components: int = 1, login: Collection[str] = ()
+    options: Mapping[str, str],
+    fleets: Collection[ResolvedFleet],
+    components: int = 1,
+    login: Collection[str] = (),
+    tags: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     """Return the bytes, at most, of the fleets and of the options in the task definition that contains them.
 
-    The scheduler is one of `components` in its task; these and `prepare-database` have the same variables. The tables
-    of `login` are variables of the web server alone, in a task with the scheduler or in a smaller one.
+    The scheduler is one of `components` in its task; these and `prepare-database` have the same variables. The web
+    server alone, in a task with the scheduler or in a smaller one, has the tables of `login`, and the tags and the
+    names of the options once more for MWAA's API.
     """
     urls = sum(170 + len(queue) for fleet in fleets for queue in fleet.queues)
     # SCALER_CONFIG is JSON in a text; beside these fields a fleet has the names of its services there.
     written = (json.dumps(to_jsonable_python(asdict(fleet))) for fleet in fleets)
     settings = urls + sum(60 + 2 * len(fleet.name) for fleet in fleets) + sum(map(_json_bytes, written))
     values = sum(len('{"name":"AIRFLOW____","value":},') + len(key) + _json_bytes(options[key]) for key in options)
-    return {"scaler": settings, "scheduler": (1 + components) * (urls + values) + sum(map(_json_bytes, login))}
+    own = sum(map(_json_bytes, login)) + _json_bytes(json.dumps([[*options], tags or {}]))
+    return {"scaler": settings, "scheduler": (1 + components) * (urls + values) + own}
 
 
 def check_task_definitions(
     options: Mapping[str, str],
     fleets: Collection[ResolvedFleet],
     service_of: Mapping[str, str],
-    login: Collection[str] = (),
+    login: Collection[str],
+    tags: Mapping[str, str],
 ) -> None:
     """Raise FieldError if the options or the fleets do not fit into the task definition that contains them."""
     service = service_of["scheduler"]
     others = [*service_of.values()].count(service) - 1
-    sizes = task_definition_sizes(options, fleets, 1 + others, login if others else ())
+    sizes = task_definition_sizes(options, fleets, 1 + others, login if others else (), tags)
     more = "; or write `control_plane: SEPARATE`" if others else ""
     for what, task, of, room, field, instead in (
         ("the fleets", "scaler", "scaler", TASK_DEFINITION_ROOM, "fleets", ""),
         (
-            *("the options and all queues", "scheduler", service, TASK_DEFINITION_ROOM - others * CONTAINER_ROOM),
-            *("airflow_configuration_options", more),
+            *(
+                "the options, all queues and the tags",
+                "scheduler",
+                service,
+                TASK_DEFINITION_ROOM - others * CONTAINER_ROOM,
+            ),
+            *("airflow_configuration_options" if options else "tags" if tags else "fleets", more),
         ),
     ):
         if (size := sizes[task]) > room:
             raise FieldError(
                 f"{what} take {size} bytes in the {of}'s task definition, and at most {room} fit{instead} "
                 f"(rule: ecs RegisterTaskDefinition, {MAX_TASK_DEFINITION} bytes)",
-                field if options else "fleets",
+                field,
             )
 
 

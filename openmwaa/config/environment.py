@@ -280,6 +280,7 @@ class Environment(ArtefactFields):
             self.fleets.values(),
             self.service_of,
             self.web_access.iam_login.tables.values(),
+            self.tags,
         )
         return self
 

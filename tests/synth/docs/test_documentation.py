@@ -38,6 +38,8 @@ RUN_ELSEWHERE = {
     r"pip install '\.\[local,worker\]' 'celery\[redis,sqs\]'": "tests/unit/packaging/test_extras.py: the extras exist",
     r"docker run .* openmwaa-local": "tools/build_images, with buildah in place of Docker, and the page states it",
     r"docker (build|push|login)\b.*": "not run: no Docker in the tests, and the page states it",
+    r"aws mwaa .*": "tests/emulated/openmwaa_runtime/test_mwaa_clients.py, with version 1 of the AWS CLI",
+    r"openmwaa credentials\b.*": "tests/emulated/operate/test_credentials_command.py",
     r"terraform (init|apply|destroy)\b.*": "tests/e2e, through `openmwaa local up`; tests/emulated/test_bootstrap.py",
     r"git clone .*": "a clone is where CI begins",
     r"(cd|export) .*": "a shell's own command",

@@ -381,7 +381,14 @@ WRONG = {
         + "".join(f"  mine.a{number}: {'x' * 1000}\n" for number in range(25)),
         4,
         "airflow_configuration_options",
-        "the options and all queues take 52434 bytes in the scheduler's task definition, and at most 49152 fit",
+        "the options, all queues and the tags take 52782 bytes in the scheduler's task definition, and at most 49152",
+    ),
+    "tags that do not fit into a task definition": (
+        "name: a\nweb_access: {allow_http: true}\ntags:\n"
+        + "".join(f"  {f'k{number}'.ljust(127, 'k')}: {'é' * 256}\n" for number in range(48)),
+        3,
+        "tags",
+        "the options, all queues and the tags take",
     ),
     "queues that do not fit into a policy": (
         f"name: {'e' * 80}\nweb_access: {{allow_http: true}}\nfleets:\n  x:\n    queues:\n    - default\n"
