@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the doors and MWAA's API need of Airflow: sessions, and calls of its own API in the same process."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from openmwaa_runtime.auth.airflow_role import AirflowRole
+from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
+from openmwaa_runtime.auth.principal import Principal
+
+SESSION_LIFETIME_S = 12 * 3600
+
+Handler = Callable[[HttpRequest], HttpAnswer]
+
+
+class AirflowPort(Protocol):
+    """Airflow, as the handlers of the doors see it."""
+
+    def mint(
+        self, principal: Principal, role: AirflowRole, session_start: int, lifetime_s: int = SESSION_LIFETIME_S
+    ) -> str:
+        """Return a token of Airflow, for the cookie or as Bearer. A session ends after 12 h."""
+        ...
+
+    def call(self, request: HttpRequest, token: str, timeout_s: float) -> HttpAnswer:
+        """Send a request to Airflow's public API as the owner of the token; 504 after the time-out."""
+        ...
+
+
+Handlers = Callable[[Mapping[str, str], AirflowPort], Handler]
+"""`openmwaa_runtime.auth.service.handlers`: the variables of the container and Airflow -> the handler of all doors."""
