@@ -14,9 +14,10 @@ from typing import Any
 
 from openmwaa_runtime.auth.airflow_port import AirflowPort, Handler
 from openmwaa_runtime.auth.airflow_role import AirflowRole
-from openmwaa_runtime.auth.dag_access import DagAccess, DagRow
+from openmwaa_runtime.auth.dag_access import DagRoles
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.principal import Principal, Proof
+from openmwaa_runtime.auth.settings import AuthSettings
 from openmwaa_runtime.auth.web_session import RevokedSessions, session_cookie
 from tests.support import route_matrix
 
@@ -27,6 +28,7 @@ OPTIONS = {
     "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests, long enough for HS512: 0123456789 0123456789 0123456789",
     "OPENMWAA_ENVIRONMENT_ARN": "arn:aws:airflow:eu-west-1:123456789012:environment/shop",
     "OPENMWAA_WEB_URL": WEB_URL,
+    "OPENMWAA_API_SECRET_KEY": "a secret",
 }
 
 DAG_ROWS = [
@@ -232,7 +234,8 @@ def dag_access(server: WebServer) -> dict[str, Any]:
     """DAGs by tag and by bundle: what each principal lists, reads and triggers."""
     from openmwaa_runtime.airflow_3 import auth_manager
 
-    server.manager._dag_access = DagAccess(DagRow.read_all(json.dumps(DAG_ROWS)), auth_manager._dag_keys)
+    settings = AuthSettings.read({**os.environ, "OPENMWAA_DAG_ACCESS": json.dumps(DAG_ROWS)})
+    server.manager._dag_roles = DagRoles(settings.dag_access, auth_manager._dag_keys)
     for dag_id, tags, bundle in (
         ("free", (), "dags-folder"),
         ("sales", ("team:sales", "daily"), "dags-folder"),

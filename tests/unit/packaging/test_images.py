@@ -20,7 +20,7 @@ from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS
 from tools.aarch64_wheels import GLIBC, LOCKS, PYTHON, SOURCE_ONLY, TABLE
 
 ROOT = Path(__file__).parents[3]
-DISTRIBUTIONS = {"airflow": "apache-airflow", "psycopg2": "psycopg2-binary"}
+DISTRIBUTIONS = {"airflow": "apache-airflow", "jwt": "pyjwt", "psycopg2": "psycopg2-binary"}
 """Distributions that are not named like their module."""
 
 
@@ -39,7 +39,7 @@ class Image:
 PROGRAMS = (
     *(f"openmwaa_runtime.{name}" for name in ("__main__", "celery_config", "dag_bundle")),
     "openmwaa_runtime.task_logs.airflow_logging",
-    "openmwaa_runtime.airflow_3.worker",
+    *(f"openmwaa_runtime.airflow_3.{name}" for name in ("auth_manager", "worker")),
     *(f"openmwaa_runtime.airflow_2.{name}" for name in ("dag_processor", "task_logging", "webserver_config", "worker")),
     "worker_agent",
 )

@@ -4,7 +4,6 @@
 `fab_decisions.json` has what FAB grants to the roles; `tools/fab_reference.py` writes it.
 """
 
-import html
 import json
 import os
 import time
@@ -22,13 +21,15 @@ from airflow.configuration import conf
 from jwt import ExpiredSignatureError, InvalidTokenError
 
 from openmwaa_runtime.airflow_3.web_app import AirflowInProcess, DoorsMiddleware, send_answer
-from openmwaa_runtime.auth.airflow_port import SESSION_LIFETIME_S
+from openmwaa_runtime.auth import pages
 from openmwaa_runtime.auth.airflow_role import AirflowRole
-from openmwaa_runtime.auth.dag_access import DagAccess, DagRow
+from openmwaa_runtime.auth.dag_access import DagRoles
 from openmwaa_runtime.auth.errors import ProofError
 from openmwaa_runtime.auth.http_message import HttpAnswer
 from openmwaa_runtime.auth.login_store import PostgresLoginStore
+from openmwaa_runtime.auth.logins import SESSION_S
 from openmwaa_runtime.auth.principal import Principal, Proof
+from openmwaa_runtime.auth.settings import AuthSettings
 from openmwaa_runtime.auth.web_session import RevokedSessions
 from openmwaa_runtime.components import login_for
 
@@ -39,11 +40,6 @@ _LOWEST_ROLE: Final[Mapping[str, Mapping[str, str]]] = json.loads(
 _LOWEST_RANK: Final = {
     kind: {key: AirflowRole(role).rank for key, role in rows.items()} for kind, rows in _LOWEST_ROLE.items()
 }
-
-LOGIN_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Log in</title>
-<h1>Log in with IAM</h1>
-<p>Airflow environment <strong>{name}</strong> has no password. Run this command with your AWS credentials; it opens a
-session of 12 hours in your browser:</p><pre>openmwaa login</pre></html>"""
 
 
 def _allows(kind: str, key: str, role: AirflowRole | None) -> bool:
@@ -82,7 +78,7 @@ class IamUser(BaseUser):  # type: ignore[misc] # mypy runs without Airflow
     @property
     def session_end(self) -> int:
         """The latest expiry of a token."""
-        return self.session_start + SESSION_LIFETIME_S
+        return self.session_start + SESSION_S
 
     def get_id(self) -> str:
         """The ARN, which is unique among accounts. `assigned_users` of a human task contains it."""
@@ -126,7 +122,7 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
             "environment": self._environment,
         }
 
-    def generate_jwt(self, user: IamUser, *, expiration_time_in_seconds: int = SESSION_LIFETIME_S) -> str:
+    def generate_jwt(self, user: IamUser, *, expiration_time_in_seconds: int = SESSION_S) -> str:
         """Sign a token. Airflow's UI and CLI call this for further tokens of a session, too."""
         lifetime = min(expiration_time_in_seconds, user.session_end - time.time())
         token: str = self._get_token_signer().generate(self.serialize_user(user), valid_for=lifetime)
@@ -138,15 +134,11 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
 
     def get_fastapi_app(self) -> Any:
         """The application at `/auth`: the page."""
-        page = LOGIN_PAGE.format(name=html.escape(self._environment.rpartition("/")[2])).encode()
+        page = pages.instructions(self._settings.environment.name)
 
         async def login_page(scope: dict[str, Any], _: Any, send: Any) -> None:
             is_page = scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "")) == "/login"
-            policy = {
-                "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-                "Cache-Control": "no-store",
-            }
-            await send_answer(send, HttpAnswer(200, page, "text/html", policy) if is_page else HttpAnswer(404))
+            await send_answer(send, page if is_page else HttpAnswer(404))
 
         return login_page
 
@@ -157,7 +149,7 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
         )
         handler = import_module("openmwaa_runtime.auth.service").handlers(os.environ, airflow)
         origins = conf.getlist("api", "access_control_allow_origins")
-        options = {"handler": handler, "airflow": airflow, "web_url": os.environ["OPENMWAA_WEB_URL"]}
+        options = {"handler": handler, "airflow": airflow, "web_url": self._settings.web_url}
         return [(DoorsMiddleware, {**options, "allowed_origins": origins})]
 
     is_authorized_configuration = _by_method("configuration")
@@ -175,9 +167,9 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
         dag_id = details.id if details else None
         role: AirflowRole | None = user.role
         if dag_id:
-            role = self._dag_access.role(user.principal, user.role, dag_id)
+            role = self._dag_roles.role(user.principal, user.role, dag_id)
         elif method == "GET":
-            role = self._dag_access.role_for_lists(user.principal, user.role)
+            role = self._dag_roles.role_for_lists(user.principal, user.role)
         return _allows(f"dag {access_entity.name}" if access_entity else "dag", method, role)
 
     def is_authorized_team(self, *, method: str, user: IamUser, details: Any = None) -> bool:
@@ -199,23 +191,27 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
 
     def filter_authorized_dag_ids(self, *, dag_ids: set[str], user: IamUser, method: str = "GET", **_: Any) -> set[str]:
         """The DAGs, with one look at the mapping."""
-        roles = self._dag_access.roles(user.principal, user.role, dag_ids)
+        roles = self._dag_roles.roles(user.principal, user.role, dag_ids)
         return {dag_id for dag_id, role in roles.items() if _allows("dag", method, role)}
 
     def _get_teams(self) -> set[str]:
         return set()
 
     @cached_property
+    def _settings(self) -> AuthSettings:
+        return AuthSettings.read(os.environ)
+
+    @cached_property
     def _environment(self) -> str:
-        return os.environ["OPENMWAA_ENVIRONMENT_ARN"]
+        return str(self._settings.environment)
 
     @cached_property
     def _revoked(self) -> RevokedSessions:
         return RevokedSessions(PostgresLoginStore(login_for("web-server", os.environ)).revoked)
 
     @cached_property
-    def _dag_access(self) -> DagAccess:
-        return DagAccess(DagRow.read_all(os.environ.get("OPENMWAA_DAG_ACCESS", "")), _dag_keys)
+    def _dag_roles(self) -> DagRoles:
+        return DagRoles(self._settings.dag_access, _dag_keys)
 
 
 def _dag_keys(dag_ids: Collection[str] | None) -> dict[str, frozenset[str]]:

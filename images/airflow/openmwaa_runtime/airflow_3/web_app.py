@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from openmwaa_runtime.auth.airflow_port import SESSION_LIFETIME_S, Handler
+from openmwaa_runtime.auth.airflow_port import Handler
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
+from openmwaa_runtime.auth.logins import SESSION_S
 from openmwaa_runtime.auth.principal import Principal
 from openmwaa_runtime.auth.web_session import is_foreign_write
 
@@ -44,9 +45,7 @@ class AirflowInProcess:
         self._application: Application | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def mint(
-        self, principal: Principal, role: AirflowRole, session_start: int, lifetime_s: int = SESSION_LIFETIME_S
-    ) -> str:
+    def mint(self, principal: Principal, role: AirflowRole, session_start: int, lifetime_s: int = SESSION_S) -> str:
         """Sign a token."""
         return self._mint(principal, role, session_start, lifetime_s=lifetime_s)
 

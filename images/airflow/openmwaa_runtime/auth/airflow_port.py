@@ -6,9 +6,8 @@ from typing import Protocol
 
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
+from openmwaa_runtime.auth.logins import SESSION_S
 from openmwaa_runtime.auth.principal import Principal
-
-SESSION_LIFETIME_S = 12 * 3600
 
 Handler = Callable[[HttpRequest], HttpAnswer]
 
@@ -16,9 +15,7 @@ Handler = Callable[[HttpRequest], HttpAnswer]
 class AirflowPort(Protocol):
     """Airflow, as the handlers of the doors see it."""
 
-    def mint(
-        self, principal: Principal, role: AirflowRole, session_start: int, lifetime_s: int = SESSION_LIFETIME_S
-    ) -> str:
+    def mint(self, principal: Principal, role: AirflowRole, session_start: int, lifetime_s: int = SESSION_S) -> str:
         """Return a token of Airflow, for the cookie or as Bearer. A session ends after 12 h."""
         ...
 

@@ -11,16 +11,13 @@
 Everything that is not part of a DAG (connections, variables, pools, assets) follows the role of the session.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.principal import Principal
-from openmwaa_runtime.auth.role_table import PrincipalPattern
-from openmwaa_runtime.errors import UsageError
+from openmwaa_runtime.auth.settings import DagAccess
 
 CACHED_S = 5.0
 
@@ -28,47 +25,17 @@ DagKeys = Mapping[str, frozenset[str]]
 """Id of a DAG -> `tag:NAME` of each of its tags, and `bundle:NAME`."""
 
 
-@dataclass(frozen=True)
-class DagRow:
-    """One row of the mapping."""
-
-    key: str
-    principals: Sequence[PrincipalPattern]
-    role: AirflowRole
-
-    @classmethod
-    def read_all(cls, text: str) -> "list[DagRow]":
-        """Read `OPENMWAA_DAG_ACCESS`.
-
-        Raises:
-            UsageError: it is no such JSON.
-        """
-        try:
-            return [cls._read(row) for row in json.loads(text or "[]")]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UsageError(f"OPENMWAA_DAG_ACCESS is not valid: {error!r}") from error
-
-    @classmethod
-    def _read(cls, row: Mapping[str, object]) -> "DagRow":
-        (kind,) = {"tag", "bundle"} & row.keys()
-        principals = row["principals"]
-        if not isinstance(principals, list) or row.keys() - {kind, "principals", "role"}:
-            raise ValueError(row)
-        patterns = [PrincipalPattern.read(str(pattern)) for pattern in principals]
-        return cls(f"{kind}:{row[kind]}", patterns, AirflowRole(str(row["role"])))
-
-
-class DagAccess:
+class DagRoles:
     """Finds the role for a DAG. `load` returns the keys of these DAGs, or of all DAGs."""
 
     def __init__(
         self,
-        rows: Sequence[DagRow],
+        rows: Sequence[DagAccess],
         load: Callable[[Collection[str] | None], DagKeys],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rows = rows
-        self._mapped = {row.key for row in rows}
+        self._mapped = {_key(row) for row in rows}
         self._load = load
         self._clock = clock
         self._lock = threading.Lock()
@@ -101,8 +68,9 @@ class DagAccess:
     def _granted(self, principal: Principal) -> dict[str, AirflowRole]:
         granted: dict[str, AirflowRole] = {}
         for row in self._rows:
-            if row.role.includes(granted.get(row.key, row.role)) and any(p.matches(principal) for p in row.principals):
-                granted[row.key] = row.role
+            key = _key(row)
+            if row.role.includes(granted.get(key, row.role)) and any(one.matches(principal) for one in row.principals):
+                granted[key] = row.role
         return granted
 
     def _keys(self, dag_ids: Collection[str]) -> DagKeys:
@@ -114,3 +82,7 @@ class DagAccess:
             if unknown := [dag_id for dag_id in dag_ids if dag_id not in self._known]:
                 self._known.update(self._load(unknown))
             return self._known
+
+
+def _key(row: DagAccess) -> str:
+    return f"bundle:{row.bundle}" if row.tag is None else f"tag:{row.tag}"

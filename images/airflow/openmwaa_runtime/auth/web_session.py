@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
-from openmwaa_runtime.auth.airflow_port import SESSION_LIFETIME_S
 from openmwaa_runtime.auth.errors import AuthUnavailableError
 from openmwaa_runtime.auth.http_message import HttpRequest
+from openmwaa_runtime.auth.logins import SESSION_S
 
 POLL_S = 5.0
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -17,7 +17,7 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 def session_cookie(token: str, web_url: str) -> str:
     """The value of `Set-Cookie` for Airflow's cookie. Scripts cannot read it: the UI of Airflow does not need to."""
     secure = "; Secure" if web_url.startswith("https://") else ""
-    return f"_token={token}; Path=/; Max-Age={SESSION_LIFETIME_S}; HttpOnly; SameSite=Lax{secure}"
+    return f"_token={token}; Path=/; Max-Age={SESSION_S}; HttpOnly; SameSite=Lax{secure}"
 
 
 class RevokedSessions:

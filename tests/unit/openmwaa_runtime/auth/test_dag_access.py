@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """The role for one DAG, by its tags and its bundle."""
 
-import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pytest
 
 from openmwaa_runtime.auth.airflow_role import AirflowRole
-from openmwaa_runtime.auth.dag_access import DagAccess, DagKeys, DagRow
+from openmwaa_runtime.auth.dag_access import DagKeys, DagRoles
 from openmwaa_runtime.auth.principal import Principal, Proof
-from openmwaa_runtime.errors import UsageError
+from openmwaa_runtime.auth.role_table import PrincipalPattern
+from openmwaa_runtime.auth.settings import DagAccess
 
 PREFIX = "arn:aws:iam::123456789012:user"
 ANA, BOB = (Principal.read(f"{PREFIX}/{name}", Proof.STS) for name in ("ana", "bob"))
-ROWS = [
-    {"tag": "team:a", "principals": [f"{PREFIX}/ana"], "role": "User"},
-    {"tag": "team:a", "principals": [f"{PREFIX}/*"], "role": "Viewer"},
-    {"tag": "team:b", "principals": [f"{PREFIX}/bob"], "role": "Op"},
-    {"bundle": "finance", "principals": [f"{PREFIX}/bob"], "role": "User"},
-]
 PUBLIC, VIEWER, USER, OP, ADMIN = AirflowRole
+
+
+def row(who: str, role: AirflowRole, *, tag: str | None = None, bundle: str | None = None) -> DagAccess:
+    return DagAccess(tag, bundle, (PrincipalPattern.read(f"{PREFIX}/{who}"),), role)
+
+
+ROWS = [
+    row("ana", USER, tag="team:a"),
+    row("*", VIEWER, tag="team:a"),
+    row("bob", OP, tag="team:b"),
+    row("bob", USER, bundle="finance"),
+]
 
 
 class Dags:
@@ -41,8 +47,8 @@ class Dags:
         self.queries.append(dag_ids)
         return {dag: frozenset(keys) for dag, keys in self.rows.items() if dag_ids is None or dag in dag_ids}
 
-    def access(self, rows: object = ROWS) -> DagAccess:
-        return DagAccess(DagRow.read_all(json.dumps(rows)), self.load, clock=lambda: self.now)
+    def access(self, rows: Sequence[DagAccess] = ROWS) -> DagRoles:
+        return DagRoles(rows, self.load, clock=lambda: self.now)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +81,7 @@ def test_a_row_allows_lists_and_nothing_more(caller: Principal, session_role: Ai
 
 
 def test_a_row_of_public_allows_no_list() -> None:
-    rows = [{"tag": "x", "principals": [f"{PREFIX}/ana"], "role": "Public"}]
-    assert Dags().access(rows).role_for_lists(ANA, PUBLIC) is PUBLIC
+    assert Dags().access([row("ana", PUBLIC, tag="x")]).role_for_lists(ANA, PUBLIC) is PUBLIC
 
 
 def test_the_database_is_queried_once_in_5_seconds_and_for_new_dags() -> None:
@@ -98,23 +103,3 @@ def test_without_rows_the_database_is_not_queried() -> None:
     dags = Dags()
     assert dags.access([]).roles(ANA, USER, {"a", "b"}) == {"a": USER, "b": USER}
     assert dags.queries == []
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"principals": [f"{PREFIX}/ana"], "role": "User"},
-        {"tag": "a", "bundle": "b", "principals": [f"{PREFIX}/ana"], "role": "User"},
-        {"tag": "a", "principals": [f"{PREFIX}/ana"], "role": "user"},
-        {"tag": "a", "principals": [f"{PREFIX}/ana"]},
-        {"tag": "a", "principals": f"{PREFIX}/ana", "role": "User"},
-        {"tag": "a", "principals": ["ana"], "role": "User"},
-        {"tag": "a", "principals": [f"{PREFIX}/ana"], "role": "User", "team": "x"},
-        "tag",
-        None,
-    ],
-    ids=str,
-)
-def test_a_wrong_row_is_refused(row: object) -> None:
-    with pytest.raises(UsageError):
-        DagRow.read_all(json.dumps([row]))
