@@ -20,6 +20,7 @@ from openmwaa.cli import (
     explain,
     init,
     local,
+    login,
     plan,
     requirements,
     rollout,
@@ -72,6 +73,10 @@ app.command()(sleep.wake)
 app.command()(rollout.rollout)
 app.command()(wait.wait)
 app.command()(credentials.credentials)
+app.command()(login.login)
+app.command()(login.whoami)
+app.command()(login.api)
+app.command(context_settings={"allow_interspersed_args": False})(login.airflow)
 local.app.command()(demo.demo)
 app.add_typer(requirements.app, name="requirements")
 app.add_typer(local.app, name="local")

@@ -26,6 +26,7 @@ class LocalPaths:
         self.postgres = root / "postgres"  # the data; a link if PostgreSQL's user has no access to this folder
         self.ecs_state = root / "ecs.json"
         self.load_balancers = root / "load-balancers.json"
+        self.principals = root / "principals.json"  # access keys of the IAM users for the login
         self.tasks = root / "tasks"  # folders of running tasks
         self.dag_link = root / "dags"  # a link to the author's folder; without it, DAGs come from the bucket
         self.author = root / "author"  # a database of its own for `openmwaa dags test`

@@ -1,43 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow's REST API of a running environment, as `admin`. Errors have no body of an answer: it may repeat secrets."""
+"""Airflow's REST API of a running environment, as the caller's AWS identity, or as `admin` with its password."""
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
+from openmwaa.operate.airflow_http import AirflowRefusedError, send, web_url
+from openmwaa.operate.airflow_login import exchange
 from openmwaa.operate.connection import Connection, aws_errors
-from openmwaa.operate.errors import OperateError, UnreachableError
-from openmwaa.operate.services import describe
 
-TIMEOUT_S: Final = 30.0
-_SERVER_ERROR: Final = 500
-
-
-class AirflowRefusedError(OperateError):
-    """Airflow answered that the request cannot be carried out."""
+__all__ = ["AirflowRefusedError", "EnvironmentApi"]
 
 
 @dataclass
-class AdminApi:
+class EnvironmentApi:
     """The API of the environment's version of Airflow."""
 
     connection: Connection
+    role: str | None = None
+    """The role to use; None: the highest that the caller has."""
+    principal: str | None = None
+    """A principal of the environment on this machine."""
 
     @cached_property
     def url(self) -> str:
         """The address of the web server, without a slash at the end."""
-        if address := self.connection.endpoints.get("web"):
-            return address.rstrip("/")
-        definition = describe(self.connection, ["scaler"])["scaler"]["taskDefinition"]
-        with aws_errors(self.connection, "ecs:DescribeTaskDefinition", f"the task definition {definition}"):
-            answer = self.connection.client("ecs").describe_task_definition(taskDefinition=definition)
-        (container,) = answer["taskDefinition"]["containerDefinitions"]
-        variables = {variable["name"]: variable["value"] for variable in container["environment"]}
-        return str(json.loads(variables["SCALER_CONFIG"])["web_url"]).rstrip("/")
+        return web_url(self.connection)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Return the answer to a request; `path` begins after /api/v1 or /api/v2.
@@ -64,6 +54,9 @@ class AdminApi:
 
     @cached_property
     def _authorization(self) -> Mapping[str, str]:
+        if self.connection.environment.web_access.login == "IAM":
+            token = exchange(self.connection, "api", role=self.role, principal=self.principal)["access_token"]
+            return {"Authorization": f"Bearer {token}"}
         secret = f"{self.connection.resource_name}/admin-password"
         with aws_errors(self.connection, "secretsmanager:GetSecretValue", f"the secret {secret}"):
             password = self.connection.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
@@ -74,19 +67,4 @@ class AdminApi:
 
     def _send(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            self.url + path, data, {"Content-Type": "application/json", **headers}, method=method
-        )
-        # A proxy of this machine does not reach it, and would get the password.
-        handlers = [urllib.request.ProxyHandler({})] if self.connection.local else []
-        try:
-            with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_S) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            error.close()
-            kind = UnreachableError if error.code >= _SERVER_ERROR else AirflowRefusedError
-            raise kind(f"Airflow answered {method} {self.url}{path} with {error.code}.") from None
-        except (OSError, ValueError) as error:
-            raise UnreachableError(
-                f"{self.url} does not answer: {error}. The web server is private: use its network."
-            ) from None
+        return send(self.connection, method, self.url + path, data, headers)

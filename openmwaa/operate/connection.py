@@ -81,9 +81,7 @@ class Connection:
         Raises:
             CredentialsError: the profile of AWS_PROFILE does not exist.
         """
-        boto3 = _boto3()
-        from botocore.config import Config  # noqa: PLC0415
-        from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415 - boto3 is an extra
 
         more: dict[str, Any] = {}
         if self.local:
@@ -98,11 +96,22 @@ class Connection:
             retries={"total_max_attempts": 3, "mode": "standard"},
             proxies={} if self.local else None,
         )
-        try:
-            # boto3's default session is shared and not safe for threads.
-            return boto3.session.Session(region_name=self.environment.region).client(service, config=config, **more)
-        except ProfileNotFound as error:
-            raise CredentialsError(f"{error}; see AWS_PROFILE.") from error
+        return boto_session(self).client(service, config=config, **more)
+
+
+def boto_session(connection: Connection, **keys: str) -> Any:
+    """Return a new boto3 session, because the default one is shared and not safe for threads.
+
+    Raises:
+        CredentialsError: the profile of AWS_PROFILE does not exist.
+    """
+    boto3 = _boto3()
+    from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
+
+    try:
+        return boto3.session.Session(region_name=connection.environment.region, **keys)
+    except ProfileNotFound as error:
+        raise CredentialsError(f"{error}; see AWS_PROFILE.") from error
 
 
 def connect(file: Path, *, local: bool | None) -> Connection:

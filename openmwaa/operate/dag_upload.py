@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from openmwaa.operate import services
-from openmwaa.operate.airflow_api import AdminApi
+from openmwaa.operate.airflow_api import EnvironmentApi
 from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import OperateError
 from openmwaa.operate.waiting import WaitStatus
@@ -54,8 +54,8 @@ class DagUpload:
         return self.connection.client("s3")
 
     @cached_property
-    def _airflow(self) -> AdminApi:
-        return AdminApi(self.connection)
+    def _airflow(self) -> EnvironmentApi:
+        return EnvironmentApi(self.connection)
 
     @cached_property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import yaml
 
 from openmwaa.config.secret_prefixes import Kind, secret_prefixes
-from openmwaa.operate.airflow_api import AdminApi, AirflowRefusedError
+from openmwaa.operate.airflow_api import AirflowRefusedError, EnvironmentApi
 from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import OperateError
 
@@ -160,7 +160,7 @@ def write_to_airflow(connection: Connection, kind: Kind, values: Mapping[str, st
         {"connection_id": name, **json.loads(text)} if kind == "connections" else {"key": name, "value": text}
         for name, text in values.items()
     ]
-    api = AdminApi(connection)
+    api = EnvironmentApi(connection)
     if not connection.environment.airflow.has_execution_api:
         _write_one_by_one(api, kind, entities)
         return
@@ -170,7 +170,7 @@ def write_to_airflow(connection: Connection, kind: Kind, values: Mapping[str, st
         raise StoredValuesError(f"Airflow refused {len(errors)} of {len(values)} {kind}: {errors[0].get('error')}")
 
 
-def _write_one_by_one(api: AdminApi, kind: Kind, entities: Iterable[Mapping[str, Any]]) -> None:
+def _write_one_by_one(api: EnvironmentApi, kind: Kind, entities: Iterable[Mapping[str, Any]]) -> None:
     """Create or replace the values in Airflow 2, whose API takes one at a time."""
     for entity in entities:
         name = quote(str(next(iter(entity.values()))), safe="")

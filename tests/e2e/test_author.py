@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.operate.airflow_api import AdminApi
+from openmwaa.operate.airflow_api import EnvironmentApi
 from openmwaa.operate.connection import connect
 from tests.e2e.conftest import COMMAND_WITHIN_S, E2E
 
@@ -65,7 +65,7 @@ class Author:
 
     def dags(self) -> set[str]:
         """The ids of Airflow's DAGs."""
-        return {dag["dag_id"] for dag in AdminApi(connect(self.e2e.file, local=True)).pages("/dags", "dags")}
+        return {dag["dag_id"] for dag in EnvironmentApi(connect(self.e2e.file, local=True)).pages("/dags", "dags")}
 
     def until_dags(self, condition: Callable[[set[str]], bool]) -> None:
         """Wait until the ids of Airflow's DAGs meet the condition."""

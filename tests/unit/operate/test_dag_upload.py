@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from openmwaa.config.environment import Environment
-from openmwaa.operate.airflow_api import AdminApi
+from openmwaa.operate.airflow_api import EnvironmentApi
 from openmwaa.operate.connection import Connection
 from openmwaa.operate.dag_upload import DIGEST, NEW_WITHIN_S, DagUpload, Plan
 from openmwaa.operate.errors import OperateError
@@ -217,7 +217,7 @@ def test_dags_are_parsed_when_a_parse_is_newer_than_the_sync(
     line = {"event": "dags_synced", "at": NOON.timestamp(), "listing": name, "version": name, "files": 2}
     aws.log = ["no JSON", '["dags_synced"]', json.dumps(line)]
     api = Airflow({"lib/two.py": NOON.replace(hour=14), "one.py": parsed}, errors)
-    monkeypatch.setattr(AdminApi, "call", lambda _self, *words: api(*words))
+    monkeypatch.setattr(EnvironmentApi, "call", lambda _self, *words: api(*words))
     status = bucket.parsed(("one.py", "README.md"), (), 0.0)
     assert status.outcome == outcome
     if synced:
@@ -232,7 +232,7 @@ def test_a_new_dag_is_awaited_until_it_appears_or_seconds_have_passed(
     name = bucket._listing().manifest.name
     aws.log = [json.dumps({"event": "dags_synced", "at": NOON.timestamp(), "listing": name})]
     api = Airflow({}, {})
-    monkeypatch.setattr(AdminApi, "call", lambda _self, *words: api(*words))
+    monkeypatch.setattr(EnvironmentApi, "call", lambda _self, *words: api(*words))
     assert bucket.parsed(("new.py", "one.py"), (), 0.0).awaited == ("Airflow has not processed new.py yet.",)
     bucket._synced_since -= NEW_WITHIN_S
     assert bucket.parsed(("new.py", "one.py"), (), 0.0).outcome == "done", "a file that .airflowignore has is awaited"
@@ -246,7 +246,7 @@ def test_a_deleted_file_is_awaited_until_airflow_has_neither_its_dag_nor_its_err
     aws.log = [json.dumps({"event": "dags_synced", "at": NOON.timestamp(), "listing": name})]
     found: dict[str, datetime] = {"old.py": NOON}
     api = Airflow(found if known_as == "dags" else {}, found if known_as == "errors" else {})
-    monkeypatch.setattr(AdminApi, "call", lambda _self, *words: api(*words))
+    monkeypatch.setattr(EnvironmentApi, "call", lambda _self, *words: api(*words))
     assert bucket.parsed((), ("old.py",), 0.0).awaited == ("Airflow has not processed old.py yet.",)
     api.entries = {"dags": [], "import_errors": []}
     assert bucket.parsed((), ("old.py",), 0.0).outcome == "done"

@@ -112,11 +112,11 @@ class Doors:
             result = self.run_command(words)
         except CommandRefusedError as error:
             attempt.record("denied", reason=str(error))
-            return _streams(400, b"", f"{error}\n".encode())
+            return _streams(CommandResult(2, b"", f"{error}\n".encode()))
         except AuthError as error:
             return attempt.failed(error)
         attempt.record("allowed", role=claims.role, command=" ".join(words[:2]), exit_status=result.status)
-        return _streams(400 if result.status else 200, result.stdout, result.stderr)
+        return _streams(result)
 
     def _exchange(self, request: HttpRequest) -> HttpAnswer:
         """Exchange a proof of identity for a token of the wanted purpose."""
@@ -186,6 +186,7 @@ def _exchange_fields(body: bytes) -> tuple[str, str, AirflowRole | None]:
     return proof, purpose, None if role is None else AirflowRole(role)
 
 
-def _streams(status: int, stdout: bytes, stderr: bytes) -> HttpAnswer:
-    content = {"stdout": base64.b64encode(stdout).decode(), "stderr": base64.b64encode(stderr).decode()}
-    return HttpAnswer.of_json(status, content)
+def _streams(result: CommandResult) -> HttpAnswer:
+    streams = {"stdout": result.stdout, "stderr": result.stderr}
+    content = {name: base64.b64encode(stream).decode() for name, stream in streams.items()}
+    return HttpAnswer.of_json(400 if result.status else 200, {**content, "exit_status": result.status})

@@ -184,7 +184,8 @@ def run_cli(world: World, line: str, role: AirflowRole | None, **more: Any) -> H
 def test_a_command_answers_with_base64_streams(world: World) -> None:
     answer = run_cli(world, "dags list -o json", AirflowRole.VIEWER)
     assert answer.status == 200
-    assert json.loads(answer.body) == {"stdout": base64.b64encode(b"dags list -o json").decode(), "stderr": ""}
+    streams = {"stdout": base64.b64encode(b"dags list -o json").decode(), "stderr": ""}
+    assert json.loads(answer.body) == {**streams, "exit_status": 0}
     line = last_line(world)
     assert (line["event"], line["command"], line["exit_status"], line["role"]) == ("cli", "dags list", 0, "Viewer")
 
