@@ -27,6 +27,7 @@ class LocalPaths:
         self.ecs_state = root / "ecs.json"
         self.load_balancers = root / "load-balancers.json"
         self.principals = root / "principals.json"  # access keys of the IAM users for the login
+        self.aws_config = root / "aws-config"  # profiles of these users for MWAA's API
         self.tasks = root / "tasks"  # folders of running tasks
         self.dag_link = root / "dags"  # a link to the author's folder; without it, DAGs come from the bucket
         self.author = root / "author"  # a database of its own for `openmwaa dags test`

@@ -31,6 +31,7 @@ from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError, Reso
 from openmwaa.local.install import prerequisites, supported, venvs
 from openmwaa.local.logs import tail
 from openmwaa.local.paths import LocalPaths
+from openmwaa.local.services import principals
 from openmwaa.local.terraform import fingerprint
 from openmwaa.local.terraform.fingerprint import Fingerprint
 from openmwaa.local.terraform.terraform import LocalTerraform
@@ -151,9 +152,18 @@ class Up:
         if self._environment.sleep:
             self._wake()
         status = self._wait_healthy()
+        if self._environment.web_access.login == "IAM":
+            self._create_principals(status)
         for sentence in health.rollout_sentences(status, self._changed_fleets, file=self._file):
             self._progress(sentence)
         return status
+
+    def _create_principals(self, status: Mapping[str, Any]) -> None:
+        paths, name, region = self._paths, self._environment.name, self._environment.region
+        endpoint = str(status["endpoints"]["aws"])
+        asyncio.run(principals.ensure(paths.principals, endpoint, environment=name, region=region))
+        address = str(status["web_address"])
+        principals.write_profiles(paths.aws_config, address, environment_file=self._file, region=region)
 
     def _choose_dags(self) -> None:
         if self._dags:

@@ -8,6 +8,7 @@ this machine that reaches it can be any of them.
 import contextlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,6 +85,20 @@ def read(file: Path) -> dict[str, AccessKey]:
         return {name: AccessKey(**key) for name, key in json.loads(file.read_text()).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def write_profiles(file: Path, web_address: str, *, environment_file: Path, region: str) -> None:
+    """Write a profile of the AWS CLI and the SDKs for each principal, for MWAA's API of this environment."""
+    program = Path(sys.executable).with_name("openmwaa")
+    command = f'"{program if program.exists() else "openmwaa"}" credentials "{environment_file}" --local --as'
+    sections = [f"[services openmwaa]\nmwaa =\n  endpoint_url = {web_address}/aws_mwaa/api\n"]
+    sections += [
+        f"[profile {name}]\nregion = {region}\nservices = openmwaa\n"
+        # The prefixes `api.` and `env.` of host names do not exist on this machine.
+        f"disable_host_prefix_injection = true\ncredential_process = {command} {name}\n"
+        for name in ROLES
+    ]
+    file.write_text("\n".join(sections))
 
 
 def _write(file: Path, keys: Mapping[str, AccessKey]) -> None:
