@@ -21,6 +21,7 @@ from openmwaa_runtime.auth.audit import AuditLog
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from openmwaa_runtime.auth.errors import AccessDeniedError, AuthUnavailableError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
+from openmwaa_runtime.auth.logins import Logins
 from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.tokens import Purpose, TokenIssuer
 from openmwaa_runtime.mwaa_api.app import MwaaApi
@@ -207,9 +208,7 @@ class PlayedEnvironment:
             description=EnvironmentDescription(
                 json.dumps({**DESCRIPTION, "WebserverUrl": web_url}), {"AIRFLOW__CORE__DEFAULT_TASK_RETRIES": "2"}
             ),
-            web_url=web_url,
-            access=self.access,
-            tokens=self.tokens,
+            logins=Logins({}, self.access, self.tokens, urlsplit(web_url).netloc, cli_role_scoping=True),
             live=self.live,
             call_airflow=self.airflow,
             api_prefix="/api/v2",

@@ -23,6 +23,10 @@ class AirflowRelease:
     """By component: the module that Python runs, and its arguments; a worker has more of them."""
     web_health: str
     """A path of the web server that needs no login."""
+    api: str
+    """The path of the REST API."""
+    health: str
+    """The path of the health of all components, which needs no login."""
     hooks_name: str
     """The module with the changes to Airflow in a worker."""
     unused: frozenset[str] = frozenset()
@@ -59,6 +63,8 @@ AIRFLOW_3 = AirflowRelease(
         "web-server": ("airflow", "api-server", "--apps", "core", "--proxy-headers"),
     },
     web_health="/api/v2/version",
+    api="/api/v2",
+    health="/api/v2/monitor/health",
     hooks_name="openmwaa_runtime.airflow_3.worker",
 )
 AIRFLOW_2 = AirflowRelease(
@@ -69,6 +75,8 @@ AIRFLOW_2 = AirflowRelease(
         "web-server": ("airflow", "webserver"),
     },
     web_health="/api/v1/version",
+    api="/api/v1",
+    health="/api/v1/health",
     hooks_name="openmwaa_runtime.airflow_2.worker",
     unused=frozenset({"OPENMWAA_EXECUTION_API_URL", "OPENMWAA_JWT_SECRET"}),
     more={

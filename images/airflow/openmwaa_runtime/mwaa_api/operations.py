@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
-from openmwaa_runtime.auth.access import AccessPolicy, RequestContext
+from openmwaa_runtime.auth.access import RequestContext
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from openmwaa_runtime.auth.errors import AccessDeniedError
+from openmwaa_runtime.auth.logins import Logins
 from openmwaa_runtime.auth.principal import Principal
-from openmwaa_runtime.auth.tokens import Purpose, TokenIssuer
 from openmwaa_runtime.mwaa_api.environment import EnvironmentDescription, LiveEnvironment, OverrideRefusedError
 from openmwaa_runtime.mwaa_api.rest_api import AirflowCall, api_path, api_query, api_result
 from openmwaa_runtime.mwaa_api.service_model import ApiError, invalid
 
+_AUTHORISED_BY_LOGINS = frozenset({"CreateCliToken", "CreateWebLoginToken", "InvokeRestApi"})
 _BY_TERRAFORM = "change environment.yaml and run `openmwaa deploy` or `terraform apply`"
 FIELDS: Mapping[str, str] = {
     "ExecutionRoleArn": "execution_role_arn",
@@ -60,18 +60,15 @@ class Operations:
         *,
         environment: EnvironmentArn,
         description: EnvironmentDescription,
-        web_url: str,
-        access: AccessPolicy,
-        tokens: TokenIssuer,
+        logins: Logins,
         live: LiveEnvironment,
         call_airflow: AirflowCall,
         api_prefix: str,
     ) -> None:
         self._environment = environment
         self._description = description
-        self._web_host = urlsplit(web_url).netloc
-        self._access = access
-        self._tokens = tokens
+        self._logins = logins
+        self._access = logins.policy
         self._live = live
         self._call_airflow = call_airflow
         self._api_prefix = api_prefix
@@ -98,8 +95,7 @@ class Operations:
             AccessDeniedError: IAM does not allow the call.
             AuthUnavailableError: IAM, the database or Airflow does not answer.
         """
-        # The other two have a role as their resource, which they need anyway.
-        if name not in ("CreateWebLoginToken", "InvokeRestApi"):
+        if name not in _AUTHORISED_BY_LOGINS:
             self._access.allow(call.principal, f"airflow:{name}", call.context)
         if name != "CreateEnvironment":
             self._check_resource(call.values)
@@ -143,18 +139,17 @@ class Operations:
         return dict(self._description.members().get("Tags", {}))
 
     def _create_web_login_token(self, call: ApiCall) -> dict[str, Any]:
-        grant = self._access.role(call.principal, "airflow:CreateWebLoginToken", None, call.context)
-        token, _ = self._tokens.issue(Purpose.WEB, call.principal, grant.role)
+        token, _ = self._logins.web_token(call.principal, None, call.context)
         return {
             "WebToken": token,
-            "WebServerHostname": self._web_host,
+            "WebServerHostname": self._logins.web_server_hostname,
             "IamIdentity": call.principal.arn.split(":", 5)[5],
             "AirflowIdentity": call.principal.user_name,
         }
 
     def _create_cli_token(self, call: ApiCall) -> dict[str, Any]:
-        token, _ = self._tokens.issue(Purpose.CLI, call.principal, None)
-        return {"CliToken": token, "WebServerHostname": self._web_host}
+        token, _ = self._logins.cli_token(call.principal, call.context)
+        return {"CliToken": token, "WebServerHostname": self._logins.web_server_hostname}
 
     def _invoke_rest_api(self, call: ApiCall) -> dict[str, Any]:
         path = api_path(self._api_prefix, call.values["Path"])

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All handlers of the web server beside Airflow's own, wired by the variables of the container."""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from openmwaa_runtime.auth.access import AccessPolicy, RequestContext
+from openmwaa_runtime.auth.airflow_port import AirflowPort, Handler
+from openmwaa_runtime.auth.airflow_role import AirflowRole
+from openmwaa_runtime.auth.audit import AuditLog
+from openmwaa_runtime.auth.cli_door import CliRunner
+from openmwaa_runtime.auth.client_address import client_address
+from openmwaa_runtime.auth.doors import Doors, Session
+from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
+from openmwaa_runtime.auth.iam_policy import IamPolicy, open_iam
+from openmwaa_runtime.auth.jwt_proof import IssuerKeys, JwtProofVerifier
+from openmwaa_runtime.auth.login_store import LoginStore, PostgresLoginStore
+from openmwaa_runtime.auth.logins import Logins
+from openmwaa_runtime.auth.pinned_http import PinnedHttp
+from openmwaa_runtime.auth.principal import Principal
+from openmwaa_runtime.auth.settings import AuthSettings
+from openmwaa_runtime.auth.sts_proof import StsProofVerifier, sts_endpoint
+from openmwaa_runtime.auth.tokens import TokenIssuer
+from openmwaa_runtime.auth.verifier import ProofVerifier
+from openmwaa_runtime.auth.web_session import session_cookie
+from openmwaa_runtime.credentials import Credentials
+from openmwaa_runtime.database import Login
+from openmwaa_runtime.mwaa_api.app import PATH as API_PATH
+from openmwaa_runtime.mwaa_api.app import MwaaApi
+from openmwaa_runtime.mwaa_api.credentials import issue_credentials
+from openmwaa_runtime.mwaa_api.environment import VARIABLE, EnvironmentDescription
+from openmwaa_runtime.mwaa_api.live_environment import RunningEnvironment
+from openmwaa_runtime.mwaa_api.operations import Operations
+from openmwaa_runtime.mwaa_api.sigv4 import SignatureVerifier, served_hosts
+from openmwaa_runtime.release import installed_release
+
+API_CALL_S: Final = 60.0
+"""MWAA's limit is 10 s."""
+_KEPT_FROM_COMMANDS: Final = frozenset(
+    {"OPENMWAA_API_SECRET_KEY", "OPENMWAA_JWT_SECRET", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"}
+)
+"""Commands of Airflow need neither: with them a command could sign tokens."""
+
+
+def store_of(environ: Mapping[str, str]) -> LoginStore:
+    """The store in Airflow's database."""
+    credentials = Credentials.read(environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
+    return PostgresLoginStore(Login.read(environ, database="airflow", credentials=credentials))
+
+
+def policy_of(settings: AuthSettings) -> AccessPolicy:
+    """IAM after the static table, or the table alone."""
+    if settings.role_source == "TABLE":
+        return settings.role_table
+    return IamPolicy(open_iam(settings.environment), settings.role_table, time.time)
+
+
+def verifiers_of(settings: AuthSettings, store: LoginStore, environ: Mapping[str, str]) -> dict[str, ProofVerifier]:
+    """The verifier of presigned requests, and that of tokens if the account's issuers are configured."""
+    endpoint = sts_endpoint(settings.environment, environ)
+    sts = StsProofVerifier(settings.environment, endpoint, store, time.time, PinnedHttp(endpoint))
+    found: dict[str, ProofVerifier] = {"sts": sts}
+    if settings.token_issuers:
+        issuers = {
+            trusted.issuer: (trusted.account, IssuerKeys(PinnedHttp(trusted.issuer)))
+            for trusted in settings.token_issuers
+        }
+        found["jwt"] = JwtProofVerifier(settings.environment, issuers, store, time.time)
+    return found
+
+
+def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
+    """Return the handler of all paths below the login's prefixes.
+
+    Raises:
+        UsageError: a variable is missing or invalid.
+    """
+    settings, store, audit = AuthSettings.read(environ), store_of(environ), AuditLog(print)
+    tokens = TokenIssuer(settings.secret, settings.environment, store, time.time)
+    logins = Logins(
+        verifiers_of(settings, store, environ),
+        policy_of(settings),
+        tokens,
+        urlsplit(settings.web_url).netloc,
+        settings.cli_role_scoping,
+    )
+
+    def source_ip(request: HttpRequest) -> str:
+        return client_address(request, settings.proxy_hops)
+
+    def open_session(principal: Principal, role: AirflowRole, lifetime_s: int) -> Session:
+        now = int(time.time())
+        token = airflow.mint(principal, role, now, lifetime_s)
+        return Session((session_cookie(token, settings.web_url),), token, now + lifetime_s)
+
+    commands = CliRunner({name: value for name, value in os.environ.items() if name not in _KEPT_FROM_COMMANDS})
+    doors = Doors(
+        logins=logins,
+        environment_name=settings.environment.name,
+        open_session=open_session,
+        credentials=lambda principal: issue_credentials(tokens, principal),
+        run_command=commands.run,
+        source_ip=source_ip,
+        audit=audit,
+    )
+    api = MwaaApi(
+        verifier=SignatureVerifier(
+            region=settings.environment.region,
+            hosts=served_hosts([settings.web_url]),
+            tokens=tokens,
+            clock=time.time,
+            revoked=store.revoked,
+        ),
+        operations=_operations(environ, settings, logins, airflow),
+        store=store,
+        audit=audit,
+        context=lambda request: RequestContext(source_ip(request)),
+    )
+
+    def handle(request: HttpRequest) -> HttpAnswer:
+        return api.handle(request) if request.raw_path.startswith(f"{API_PATH}/") else doors.handle(request)
+
+    return handle
+
+
+def _operations(
+    environ: Mapping[str, str], settings: AuthSettings, logins: Logins, airflow: AirflowPort
+) -> Operations:
+    release = installed_release()
+
+    def health() -> bytes:
+        return airflow.call(HttpRequest("GET", release.health, "", (), b"", ""), "", API_CALL_S).body
+
+    def call_airflow(
+        principal: Principal, role: AirflowRole, method: str, path: str, query: str, body: bytes
+    ) -> tuple[int, bytes]:
+        token = airflow.mint(principal, role, int(time.time()), int(API_CALL_S) + 1)
+        headers = (("content-type", "application/json"), ("accept", "application/json"))
+        answer = airflow.call(HttpRequest(method, path, query, headers, body, ""), token, API_CALL_S)
+        return answer.status, answer.body
+
+    return Operations(
+        environment=settings.environment,
+        description=EnvironmentDescription(environ[VARIABLE], environ),
+        logins=logins,
+        live=RunningEnvironment(environ.get("OPENMWAA_SCALER_URL"), health),
+        call_airflow=call_airflow,
+        api_prefix=release.api,
+    )
