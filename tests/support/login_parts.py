@@ -102,7 +102,6 @@ class World:
             **{
                 "logins": logins,
                 "environment_name": "analytics",
-                "web_url": "https://web.example.com",
                 "open_session": self._open,
                 "credentials": lambda principal: {"Version": 1, "AccessKeyId": principal.name},
                 "run_command": lambda words: CommandResult(0, " ".join(words).encode(), b""),

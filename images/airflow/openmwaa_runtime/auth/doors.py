@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from openmwaa_runtime.auth import pages
 from openmwaa_runtime.auth.access import RequestContext
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.audit import AuditLog, Outcome
 from openmwaa_runtime.auth.cli_door import CommandRefusedError, CommandResult, parse
-from openmwaa_runtime.auth.errors import AccessDeniedError, AuthError, AuthUnavailableError, ProofError
+from openmwaa_runtime.auth.errors import AuthError, AuthUnavailableError, ProofError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.logins import SESSION_S, Logins
 from openmwaa_runtime.auth.principal import Principal
@@ -39,7 +39,6 @@ class Doors:
 
     logins: Logins
     environment_name: str
-    web_url: str
     open_session: Callable[[Principal, AirflowRole, int], Session]
     """Called with the caller, the role and the lifetime in seconds."""
     credentials: Callable[[Principal], dict[str, Any]]
@@ -72,13 +71,10 @@ class Doors:
         """Exchange a web token for a session, and redirect to Airflow."""
         attempt = _Attempt(self, "login", request)
         try:
-            self._refuse_other_sites(request)
             fields = parse_qs(request.body.decode(), strict_parsing=True, max_num_fields=8)
             (token,) = fields["token"]
         except (ValueError, KeyError):
             return attempt.failed(ProofError("the form has no field `token`"), page=True)
-        except AccessDeniedError as error:
-            return attempt.failed(error, page=True)
         try:
             claims = self.logins.tokens.redeem(Purpose.WEB, token)
             attempt.principal = claims.principal
@@ -89,13 +85,6 @@ class Doors:
             return attempt.failed(error, page=True)
         attempt.record("allowed", role=claims.role)
         return HttpAnswer(303, headers={"Location": "/", "Cache-Control": "no-store"}, cookies=session.cookies)
-
-    def _refuse_other_sites(self, request: HttpRequest) -> None:
-        # A form of another site could log a browser in as another user. Programs send neither header.
-        origin, site = request.header("origin"), request.header("sec-fetch-site")
-        own = "{0.scheme}://{0.netloc}".format(urlsplit(self.web_url))
-        if origin not in (None, own) or site not in (None, "same-origin", "none"):
-            raise AccessDeniedError("a login must not come from another website")
 
     def _cli(self, request: HttpRequest) -> HttpAnswer:
         """Run a command, and answer with both streams in base64, as MWAA does."""

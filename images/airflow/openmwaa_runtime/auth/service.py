@@ -126,9 +126,7 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
     return handle
 
 
-def _operations(
-    environ: Mapping[str, str], settings: AuthSettings, logins: Logins, airflow: AirflowPort
-) -> Operations:
+def _operations(environ: Mapping[str, str], settings: AuthSettings, logins: Logins, airflow: AirflowPort) -> Operations:
     release = installed_release()
 
     def health() -> bytes:
