@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa credentials`: keys for MWAA's API, in the format of a `credential_process`."""
 
-import importlib
 import os
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath, Local, connect
+from openmwaa.cli.login import Account, As, Url
 from openmwaa.cli.output import write_json
-from openmwaa.operate.connection import Connection, aws_errors
+from openmwaa.operate.airflow_login import Caller, exchange, required
 from openmwaa.operate.errors import CredentialsError
-from openmwaa.operate.exchange import Exchange
 
 _RUNNING: Final = "OPENMWAA_CREDENTIALS_RUNNING"
 
@@ -23,10 +22,9 @@ def credentials(
     profile: Annotated[
         str | None, typer.Option(help="The AWS profile of your identity; another than the one with this command.")
     ] = None,
-    url: Annotated[str | None, typer.Option(help="The web server's address; left out, it is read from ECS.")] = None,
-    account: Annotated[
-        str | None, typer.Option(help="The environment's AWS account; left out, that of your identity.")
-    ] = None,
+    principal: As = None,
+    account: Account = None,
+    url: Url = None,
     local: Local = None,
 ) -> None:
     """Print keys for MWAA's API that are valid for an hour, as the `credential_process` of an AWS profile.
@@ -39,16 +37,5 @@ def credentials(
             "profile to the command in ~/.aws/config."
         )
     os.environ[_RUNNING] = "1"
-    connection = connect(path, local=local)
-    prove = importlib.import_module("openmwaa.operate.identity_proof").identity_proof
-    exchange = Exchange(connection, _session(connection, profile), prove, url, account)
-    write_json(exchange.request("credentials"))
-
-
-def _session(connection: Connection, profile: str | None) -> Any:
-    import boto3  # noqa: PLC0415 - an extra; `connect` has reported it if it is missing
-
-    with aws_errors(connection, "credentials", "the profile"):
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        chosen: dict[str, Any] = keys if connection.local and profile is None else {"profile_name": profile}
-        return boto3.session.Session(region_name=connection.environment.region, **chosen)
+    connection = required(connect(path, local=local))
+    write_json(exchange(connection, "credentials", Caller(principal, profile, account, url)))

@@ -13,8 +13,8 @@ import typer
 from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath, Local, choose, connect
 from openmwaa.cli.output import AsJson, console, print_line, print_progress, table, write_json
 from openmwaa.operate.airflow_api import EnvironmentApi
-from openmwaa.operate.airflow_http import LOGIN_PATH, send, web_url
-from openmwaa.operate.airflow_login import exchange, required
+from openmwaa.operate.airflow_http import LOGIN_PATH, send
+from openmwaa.operate.airflow_login import Caller, exchange, required
 from openmwaa.operate.errors import OperateError
 
 RoleName = Literal["Public", "Viewer", "User", "Op", "Admin"]
@@ -27,6 +27,8 @@ As = Annotated[
         metavar="PRINCIPAL",
     ),
 ]
+Url = Annotated[str | None, typer.Option(help="The web server's address. Default: the file's domain, or from ECS.")]
+Account = Annotated[str | None, typer.Option(help="The environment's AWS account. Default: that of your identity.")]
 
 
 def login(
@@ -35,21 +37,24 @@ def login(
     _environment: EnvironmentOption = None,
     role: Role = None,
     principal: As = None,
+    account: Account = None,
+    url: Url = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address instead.")] = False,
     as_json: AsJson = False,
     local: Local = None,
 ) -> None:
     """Open Airflow in the browser with your AWS identity. The address is valid once and for 60 seconds."""
     connection = required(connect(path, local=local))
-    answer = exchange(connection, "web", role=role, principal=principal)
+    caller = Caller(principal, account=account, url=url)
+    answer = exchange(connection, "web", caller, role=role)
     # Browsers do not send a fragment to the server.
-    url = f"{web_url(connection)}{LOGIN_PATH}/aws-console-sso?login=true#{answer['web_token']}"
+    address = f"{caller.web_url(connection)}{LOGIN_PATH}/aws-console-sso?login=true#{answer['web_token']}"
     if as_json:
-        write_json({"url": url, **{key: answer[key] for key in ("iam_identity", "role", "granted_by")}})
+        write_json({"url": address, **{key: answer[key] for key in ("iam_identity", "role", "granted_by")}})
         return
     print_progress(f"{answer['iam_identity']} is {answer['role']} in {connection.environment.name}.")
-    if no_browser or not webbrowser.open(url):
-        print_line(url)
+    if no_browser or not webbrowser.open(address):
+        print_line(address)
 
 
 def whoami(
@@ -58,12 +63,14 @@ def whoami(
     _environment: EnvironmentOption = None,
     role: Role = None,
     principal: As = None,
+    account: Account = None,
+    url: Url = None,
     as_json: AsJson = False,
     local: Local = None,
 ) -> None:
     """Print your AWS identity, your role in Airflow, and the policies that grant it."""
     connection = required(connect(path, local=local))
-    answer = exchange(connection, "api", role=role, principal=principal)
+    answer = exchange(connection, "api", Caller(principal, account=account, url=url), role=role)
     found = {key: answer[key] for key in ("iam_identity", "role", "granted_by")}
     if as_json:
         write_json({"environment": connection.environment.name, **found})
@@ -87,6 +94,8 @@ def api(
     ] = None,
     role: Role = None,
     principal: As = None,
+    account: Account = None,
+    url: Url = None,
     local: Local = None,
 ) -> None:
     """Send a request to Airflow's REST API, and print its JSON."""
@@ -94,7 +103,9 @@ def api(
         raise typer.BadParameter("begin the path with /, such as /dags", param_hint="PATH")
     body = _body(sys.stdin.read() if data == "-" else data)
     connection = required(connect(path, local=local))
-    write_json(EnvironmentApi(connection, role, principal).call(method, resource, body))
+    write_json(
+        EnvironmentApi(connection, role, Caller(principal, account=account, url=url)).call(method, resource, body)
+    )
 
 
 def _body(text: str | None) -> Any:
@@ -113,6 +124,8 @@ def airflow(
     *,
     _environment: EnvironmentOption = None,
     principal: As = None,
+    account: Account = None,
+    url: Url = None,
     local: Local = None,
 ) -> None:
     """Run a command of Airflow in the web server, as far as your role permits. The exit code is that of Airflow."""
@@ -121,11 +134,13 @@ def airflow(
     if not command:
         raise typer.BadParameter("write a command of Airflow, such as `openmwaa airflow dags list`")
     connection = required(connect(choose(context, words[0] if named else None), local=local))
-    token = exchange(connection, "cli", principal=principal)["cli_token"]
+    caller = Caller(principal, account=account, url=url)
+    token = exchange(connection, "cli", caller)["cli_token"]
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "text/plain"}
     line = shlex.join(command).encode()
-    url = f"{web_url(connection)}{LOGIN_PATH}/cli"
-    answer = send(connection, "POST", url, line, headers, accepted=frozenset({400}))
+    answer = send(
+        connection, "POST", f"{caller.web_url(connection)}{LOGIN_PATH}/cli", line, headers, accepted=frozenset({400})
+    )
     if "stdout" not in answer:
         raise OperateError(str(answer.get("message", "The command is refused.")))
     sys.stdout.write(base64.b64decode(answer["stdout"]).decode(errors="replace"))

@@ -12,7 +12,7 @@ from openmwaa.config.strict_model import FieldError, StrictModel
 from openmwaa.config.text_rules import AccountId, BundleName, DagTag, PrincipalText, TokenIssuerUrl
 
 Login = Literal["IAM", "PASSWORD"]
-DEFAULT_LOGIN: Final[Login] = "PASSWORD"
+DEFAULT_LOGIN: Final[Login] = "IAM"
 RoleName = Literal["Admin", "Op", "User", "Viewer", "Public"]
 IAM_ENDPOINT_REGION: Final = "us-east-1"
 """The only Region in which IAM has a VPC endpoint."""

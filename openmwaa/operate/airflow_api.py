@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from openmwaa.operate.airflow_http import AirflowRefusedError, send, web_url
-from openmwaa.operate.airflow_login import exchange
+from openmwaa.operate.airflow_http import AirflowRefusedError, send
+from openmwaa.operate.airflow_login import DEFAULT_CALLER, Caller, exchange
 from openmwaa.operate.connection import Connection, aws_errors
 
 __all__ = ["AirflowRefusedError", "EnvironmentApi"]
@@ -21,13 +21,12 @@ class EnvironmentApi:
     connection: Connection
     role: str | None = None
     """The role to use; None: the highest that the caller has."""
-    principal: str | None = None
-    """A principal of the environment on this machine."""
+    caller: Caller = DEFAULT_CALLER
 
     @cached_property
     def url(self) -> str:
         """The address of the web server, without a slash at the end."""
-        return web_url(self.connection)
+        return self.caller.web_url(self.connection)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Return the answer to a request; `path` begins after /api/v1 or /api/v2.
@@ -55,7 +54,7 @@ class EnvironmentApi:
     @cached_property
     def _authorization(self) -> Mapping[str, str]:
         if self.connection.environment.web_access.login == "IAM":
-            token = exchange(self.connection, "api", role=self.role, principal=self.principal)["access_token"]
+            token = exchange(self.connection, "api", self.caller, role=self.role)["access_token"]
             return {"Authorization": f"Bearer {token}"}
         secret = f"{self.connection.resource_name}/admin-password"
         with aws_errors(self.connection, "secretsmanager:GetSecretValue", f"the secret {secret}"):

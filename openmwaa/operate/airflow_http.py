@@ -14,11 +14,19 @@ from openmwaa.operate.services import describe
 TIMEOUT_S: Final = 90.0
 """Longer than the server's limit of 60 s for a command."""
 LOGIN_PATH: Final = "/aws_mwaa"
+_LONGEST_MESSAGE: Final = 1000
 _SERVER_ERROR: Final = 500
 
 
 class AirflowRefusedError(OperateError):
     """Airflow answered that the request cannot be carried out."""
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would send the proof, the token or the password to another address."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Return None: the redirect is an error."""
 
 
 def web_url(connection: Connection) -> str:
@@ -59,8 +67,9 @@ def send(
         UnreachableError: no answer, or one of 5xx.
     """
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", **(headers or {})}, method=method)
-    # A proxy of this machine does not reach it, and would get the password.
-    handlers = [urllib.request.ProxyHandler({})] if connection.local else []
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
+    if connection.local:  # a proxy of this machine does not reach it, and would get the password
+        handlers.append(urllib.request.ProxyHandler({}))
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_S) as answer:
             return json.loads(answer.read() or b"null")
@@ -80,6 +89,6 @@ def _login_message(error: urllib.error.HTTPError, url: str) -> str:
     if f"{LOGIN_PATH}/" not in url:
         return ""
     try:
-        return str(json.load(error)["message"])
+        return str(json.load(error)["message"])[:_LONGEST_MESSAGE]
     except (ValueError, KeyError, TypeError, OSError):
         return ""

@@ -3,7 +3,8 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from openmwaa.config.regions import region_table
 from openmwaa.operate.airflow_http import LOGIN_PATH, send, web_url
@@ -29,53 +30,67 @@ def required(connection: Connection) -> Connection:
     return connection
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who logs in, and where; each None is the default."""
+
+    principal: str | None = None
+    """One of the IAM users of an environment on this machine. Default: `admin`."""
+    profile: str | None = None
+    """The AWS profile of the identity. Default: AWS's standard variables."""
+    account: str | None = None
+    """The account of the environment. Default: that of the identity."""
+    url: str | None = None
+    """The address of the web server. Default: the domain of the file, or the address in ECS."""
+
+    def web_url(self, connection: Connection) -> str:
+        """Return the address of the web server, without a slash at the end."""
+        return (self.url or web_url(connection)).rstrip("/")
+
+
+DEFAULT_CALLER: Final = Caller()
+
+
 def exchange(
-    connection: Connection, purpose: Purpose, *, role: str | None = None, principal: str | None = None
+    connection: Connection, purpose: Purpose, caller: Caller = DEFAULT_CALLER, *, role: str | None = None
 ) -> Mapping[str, Any]:
     """Prove the caller's identity, and return the answer of the web server.
-
-    `principal` is one of the IAM users of an environment on this machine; None: its `admin`, or in AWS the identity of
-    the standard variables and profile.
 
     Raises:
         CredentialsError: there are no credentials, or no such principal.
         OperateError: the login is denied or not possible; the text is the server's.
     """
-    session = _local_session(connection, principal) if connection.local else _aws_session(connection, principal)
-    proof = identity_proof(connection, session, environment_arn(connection, session), _issuers(connection))
+    session = _local_session(connection, caller) if connection.local else _aws_session(connection, caller)
+    environment = _environment_arn(connection, session, caller.account)
+    issuers = [trusted.issuer for trusted in connection.environment.web_access.iam_login.token_issuers]
+    proof = identity_proof(connection, session, environment, issuers)
     content = json.dumps({"proof": proof, "purpose": purpose, "role": role}).encode()
-    return dict(send(connection, "POST", f"{web_url(connection)}{LOGIN_PATH}/exchange", content))
+    return dict(send(connection, "POST", f"{caller.web_url(connection)}{LOGIN_PATH}/exchange", content))
 
 
-def environment_arn(connection: Connection, session: Any) -> EnvironmentArn:
-    """Return the ARN of the environment in the account of the session.
-
-    Raises:
-        OperateError: AWS does not answer, or does not accept the credentials.
-    """
+def _environment_arn(connection: Connection, session: Any, account: str | None) -> EnvironmentArn:
     region = connection.environment.region
-    with aws_errors(connection, "sts:GetCallerIdentity", "the caller"):
-        endpoint = connection.endpoints.get("aws")
-        account = session.client("sts", region_name=region, endpoint_url=endpoint).get_caller_identity()["Account"]
+    if account is None:
+        with aws_errors(connection, "sts:GetCallerIdentity", "the caller"):
+            sts = session.client("sts", region_name=region, endpoint_url=connection.endpoints.get("aws"))
+            account = str(sts.get_caller_identity()["Account"])
     return EnvironmentArn(region_table().partitions[region], region, account, connection.environment.name)
 
 
-def _issuers(connection: Connection) -> list[str]:
-    return [trusted.issuer for trusted in connection.environment.web_access.iam_login.token_issuers]
-
-
-def _aws_session(connection: Connection, principal: str | None) -> Any:
-    if principal is not None:
+def _aws_session(connection: Connection, caller: Caller) -> Any:
+    if caller.principal is not None:
         raise OperateError("`--as` is for an environment on this machine. In AWS set AWS_PROFILE.")
-    return boto_session(connection)
+    return boto_session(connection, profile_name=caller.profile)
 
 
-def _local_session(connection: Connection, principal: str | None) -> Any:
+def _local_session(connection: Connection, caller: Caller) -> Any:
     from openmwaa.local.paths import LocalPaths  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.services import principals  # noqa: PLC0415
 
+    if caller.profile is not None:
+        return boto_session(connection, profile_name=caller.profile)
     keys = principals.read(LocalPaths.of(connection.file, connection.environment.name).principals)
-    name = principal or principals.DEFAULT
+    name = caller.principal or principals.DEFAULT
     if name not in keys:
         names = ", ".join(keys) or f"none; run `{connection.command('local', 'up')}` again"
         raise CredentialsError(f"There is no principal {name} on this machine. Principals: {names}.")

@@ -99,17 +99,17 @@ class Connection:
         return boto_session(self).client(service, config=config, **more)
 
 
-def boto_session(connection: Connection, **keys: str) -> Any:
+def boto_session(connection: Connection, **identity: str | None) -> Any:
     """Return a new boto3 session, because the default one is shared and not safe for threads.
 
     Raises:
-        CredentialsError: the profile of AWS_PROFILE does not exist.
+        CredentialsError: the profile does not exist.
     """
     boto3 = _boto3()
     from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
 
     try:
-        return boto3.session.Session(region_name=connection.environment.region, **keys)
+        return boto3.session.Session(region_name=connection.environment.region, **identity)
     except ProfileNotFound as error:
         raise CredentialsError(f"{error}; see AWS_PROFILE.") from error
 

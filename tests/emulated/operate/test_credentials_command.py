@@ -4,7 +4,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 
 from openmwaa.config.environment import Environment
+from openmwaa.operate import airflow_login
 from openmwaa.operate.connection import Connection
-from openmwaa.operate.errors import CredentialsError, OperateError, UnreachableError
-from openmwaa.operate.exchange import Exchange
+from openmwaa.operate.airflow_http import AirflowRefusedError
+from openmwaa.operate.errors import OperateError, UnreachableError
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from tests.support.emulator import child_environment
 from tests.support.environments import LEAST, LEAST_YAML
 
 pytestmark = pytest.mark.emulated
+ISSUER = "https://11111111-2222-3333-4444-555555555555.tokens.sts.global.api.aws"
 KEYS = {"Version": 1, "AccessKeyId": "OPENMWAAX", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": "2027"}
 
 
@@ -60,49 +62,58 @@ def door() -> Iterator[Door]:
     found.server.server_close()
 
 
-def exchange(url: str) -> Exchange:
+@pytest.fixture(autouse=True)
+def proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proof that shows its parts, and a session for it."""
+
     def prove(_: Connection, session: str, environment: EnvironmentArn, issuers: Any) -> str:
         return f"proof of {session} for {environment} {list(issuers)}"
 
-    connection = Connection(Environment.model_validate(LEAST), Path("environment.yaml"))
-    return Exchange(connection, "jane", prove, url, "123456789012", ["https://issuer.example.com"])
+    monkeypatch.setattr(airflow_login, "identity_proof", prove)
+    monkeypatch.setattr(airflow_login, "boto_session", lambda _, profile_name: profile_name)
+
+
+def exchange(url: str) -> Mapping[str, Any]:
+    issuer = {"issuer": ISSUER, "account_id": "123456789012"}
+    access = {**LEAST["web_access"], "login": "IAM", "iam_login": {"token_issuers": [issuer]}}
+    connection = Connection(Environment.model_validate({**LEAST, "web_access": access}), Path("environment.yaml"))
+    caller = airflow_login.Caller(profile="jane", account="123456789012", url=url)
+    return airflow_login.exchange(connection, "credentials", caller)
 
 
 def test_the_proof_is_exchanged_for_keys(door: Door) -> None:
-    assert exchange(f"{door.url}/").request("credentials") == KEYS
+    assert exchange(f"{door.url}/") == KEYS
     ((path, body),) = door.received
     arn = "arn:aws:airflow:us-east-1:123456789012:environment/example"
     assert path == "/aws_mwaa/exchange"
-    assert (body["purpose"], body["role"]) == ("credentials", None)
-    assert body["proof"].startswith(f"proof of jane for {arn}")
-    assert body["proof"].endswith("['https://issuer.example.com']")
+    assert body == {"proof": f"proof of jane for {arn} ['{ISSUER}']", "purpose": "credentials", "role": None}
 
 
 @pytest.mark.parametrize(
     ("status", "answer", "kind", "text"),
     [
-        (401, '{"message": "the proof is stale"}', CredentialsError, "401: the proof is stale"),
-        (403, "not JSON", CredentialsError, "403: Forbidden"),
-        (503, '{"message": "STS does not answer"}', UnreachableError, "503: STS does not answer"),
+        (401, '{"message": "the proof is stale"}', AirflowRefusedError, "the proof is stale"),
+        (403, "not JSON", AirflowRefusedError, "with 403"),
+        (503, '{"message": "STS does not answer"}', UnreachableError, "STS does not answer"),
         (200, "not JSON", UnreachableError, "does not answer"),
     ],
 )
 def test_a_refusal_is_one_sentence(status: int, answer: str, kind: type[OperateError], text: str, door: Door) -> None:
     door.status, door.answer = status, answer
     with pytest.raises(kind, match=text):
-        exchange(door.url).request("credentials")
+        exchange(door.url)
 
 
 def test_a_redirect_does_not_get_the_proof(door: Door) -> None:
     door.status, door.location = 307, f"{door.url}/elsewhere"
-    with pytest.raises(CredentialsError, match="307"):
-        exchange(door.url).request("credentials")
+    with pytest.raises(AirflowRefusedError, match="307"):
+        exchange(door.url)
     assert len(door.received) == 1
 
 
 def test_no_answer_is_one_sentence() -> None:
     with pytest.raises(UnreachableError, match="does not answer"):
-        exchange("http://127.0.0.1:1").request("credentials")
+        exchange("http://127.0.0.1:1")
 
 
 PROGRAM = """
@@ -116,7 +127,7 @@ main()
 
 
 def run(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    (folder / "environment.yaml").write_text(LEAST_YAML, encoding="utf-8")
+    (folder / "environment.yaml").write_text(f"{LEAST_YAML}  login: IAM\n", encoding="utf-8")
     (folder / "config").write_text(
         "[profile me]\naws_access_key_id = AKIAME\naws_secret_access_key = x\n", encoding="utf-8"
     )

@@ -22,7 +22,7 @@ from openmwaa_runtime.auth.logins import Logins
 from openmwaa_runtime.auth.pinned_http import PinnedHttp
 from openmwaa_runtime.auth.principal import Principal
 from openmwaa_runtime.auth.settings import AuthSettings
-from openmwaa_runtime.auth.sts_proof import StsProofVerifier, sts_endpoint
+from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from openmwaa_runtime.auth.tokens import TokenIssuer
 from openmwaa_runtime.auth.verifier import ProofVerifier
 from openmwaa_runtime.auth.web_session import session_cookie
@@ -60,7 +60,7 @@ def policy_of(settings: AuthSettings) -> AccessPolicy:
 
 def verifiers_of(settings: AuthSettings, store: LoginStore, environ: Mapping[str, str]) -> dict[str, ProofVerifier]:
     """The verifier of presigned requests, and that of tokens if the account's issuers are configured."""
-    endpoint = sts_endpoint(settings.environment, environ)
+    endpoint = settings.environment.sts_endpoint(environ)
     sts = StsProofVerifier(settings.environment, endpoint, store, time.time, PinnedHttp(endpoint))
     found: dict[str, ProofVerifier] = {"sts": sts}
     if settings.token_issuers:

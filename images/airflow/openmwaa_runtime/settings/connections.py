@@ -3,6 +3,7 @@
 
 import json
 
+from openmwaa_runtime.auth.settings import uses_iam_login
 from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS, ContainerEnv
 from openmwaa_runtime.settings.model import AirflowSetting, fixed
 
@@ -218,10 +219,17 @@ CONNECTIONS: tuple[AirflowSetting, ...] = (
         _TASK_LOGS,
     ),
     AirflowSetting(
+        "core.auth_manager",
+        lambda env: "openmwaa_runtime.airflow_3.auth_manager.IamAuthManager" if uses_iam_login(env.environ) else None,
+        "`openmwaa_runtime.airflow_3.auth_manager.IamAuthManager` with `web_access.login: IAM`",
+        "AWS principals are the users, and IAM policies give them one of MWAA's five roles.",
+        frozenset({"web-server"}),
+    ),
+    AirflowSetting(
         "core.simple_auth_manager_passwords_file",
-        lambda env: f"{env.home}/passwords.json",
-        "a file of mode 0600",
-        "One user `admin` with a generated password, until there is a login with IAM.",
+        lambda env: None if uses_iam_login(env.environ) else f"{env.home}/passwords.json",
+        "a file of mode 0600, with `web_access.login: PASSWORD`",
+        "One user `admin` with a generated password.",
     ),
     fixed("core.simple_auth_manager_users", "admin:admin", "See above."),
 )
