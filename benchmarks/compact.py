@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,12 @@ async def _peak(endpoints: Endpoints, ready: Ready, end: float) -> tuple[dict[st
         "execution": f"{execution}/execution/health",
     }
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), raise_for_status=True) as client:
-        login = {"username": "admin", "password": endpoints.admin_password}
-        async with client.post(f"{web}/auth/token", json=login) as response:
-            user = {"Authorization": f"Bearer {(await response.json())['access_token']}"}
+
+        async def post(path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+            async with client.post(web + path, json=body) as response:
+                return dict(await response.json())
+
+        user = await endpoints.authorize(post)
         while time.monotonic() < end:
             for process in _processes(ready):
                 with contextlib.suppress(psutil.Error):

@@ -75,7 +75,7 @@ async def _measure(file: Path, ready: Ready) -> dict[str, Any]:
         s3.upload_file(str(path), endpoints.bucket, f"dags/{path.name}")
 
     async with aiohttp.ClientSession(trust_env=False) as http:
-        airflow = AirflowApi(http, endpoints.web_url, endpoints.admin_password, environment.airflow)
+        airflow = AirflowApi(http, endpoints.web_url, endpoints.authorize, environment.airflow)
         await _changes(airflow, save, own, 1)  # the first parse of a new environment takes 12 s
         edits = {path.name: await _changes(airflow, save, path, EDITS) for path in (own, module)}
         for path in (own, module):

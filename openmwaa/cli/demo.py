@@ -66,7 +66,8 @@ def demo(
         _print(outcome, out)
         if keep:
             print_line(f"The environment keeps running: {ready.web_address}, user admin.")
-            print_line(f"Show the password: {command('local', 'password', file=path)}")
+            words = ("login",) if environment.web_access.uses_iam else ("local", "password")
+            print_line(f"Log in: {command(*words, file=path)}")
             print_line(f"Stop it: {command('local', 'down', file=path)}")
     finally:
         if not keep:

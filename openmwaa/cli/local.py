@@ -79,13 +79,18 @@ def up(
     out.print(f"\n{ready.paths.name} is up after {ready.seconds:.0f} s.")
     out.print(f"  Web      {ready.web_address}")
     out.print(f"  Workers  {ready.scaler_address}  (how many, and why)")
-    out.print(f"  User     {USER}")
+    by_iam = load(path).web_access.uses_iam
+    if not by_iam:
+        out.print(f"  User     {USER}")
+    if by_iam or not foreground:
+        words = ("login",) if by_iam else ("local", "password")
+        out.print(f"{'Log in' if by_iam else 'Show the password'}: {command(*words, file=path)}", markup=False)
     if not foreground:
-        out.print(f"Show the password: {command('local', 'password', file=path)}", markup=False)
         return
     from openmwaa.local.foreground import run_until_stopped  # noqa: PLC0415
 
-    out.print(f"  Password {_password(path)}\n", markup=False)
+    if not by_iam:
+        out.print(f"  Password {_password(path)}\n", markup=False)
     run_until_stopped(ready.paths, progress=print_line)
 
 

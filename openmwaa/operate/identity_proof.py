@@ -13,10 +13,9 @@ from typing import Any
 
 from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import CredentialsError
+from openmwaa.presigned_identity import LIFETIME_S, presigned_identity
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
-from openmwaa_runtime.auth.verifier import ENVIRONMENT_HEADER, STS_PROOF_PREFIX
 
-_LIFETIME_S = 60
 _NO_TOKEN = frozenset(
     {
         "AccessDenied",
@@ -47,7 +46,7 @@ def identity_proof(
         token = _web_identity_token(session, environment, endpoint) if token_issuers else None
         if token and _issuer(token) in token_issuers:
             return token
-        return _presigned(credentials.get_frozen_credentials(), environment, endpoint)
+        return presigned_identity(credentials.get_frozen_credentials(), environment, endpoint)
 
 
 def _web_identity_token(session: Any, environment: EnvironmentArn, endpoint: str) -> str | None:
@@ -58,7 +57,7 @@ def _web_identity_token(session: Any, environment: EnvironmentArn, endpoint: str
     client = session.client("sts", region_name=environment.region, endpoint_url=endpoint, config=config)
     try:
         answer = client.get_web_identity_token(
-            Audience=[str(environment)], DurationSeconds=_LIFETIME_S, SigningAlgorithm="ES384"
+            Audience=[str(environment)], DurationSeconds=LIFETIME_S, SigningAlgorithm="ES384"
         )
     except ClientError as error:
         if error.response["Error"]["Code"] in _NO_TOKEN:
@@ -70,13 +69,3 @@ def _web_identity_token(session: Any, environment: EnvironmentArn, endpoint: str
 def _issuer(token: str) -> str:
     claims = token.split(".")[1]
     return str(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["iss"])
-
-
-def _presigned(credentials: Any, environment: EnvironmentArn, endpoint: str) -> str:
-    from botocore.auth import SigV4QueryAuth  # noqa: PLC0415 - boto3 is an extra
-    from botocore.awsrequest import AWSRequest  # noqa: PLC0415
-
-    url = f"{endpoint}/?Action=GetCallerIdentity&Version=2011-06-15"
-    request = AWSRequest("GET", url, headers={ENVIRONMENT_HEADER: str(environment)})
-    SigV4QueryAuth(credentials, "sts", environment.region, _LIFETIME_S).add_auth(request)
-    return STS_PROOF_PREFIX + base64.urlsafe_b64encode(str(request.url).encode()).rstrip(b"=").decode()

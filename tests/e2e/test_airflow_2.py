@@ -80,7 +80,7 @@ async def test_operators_have_the_rights_that_they_need_and_no_others(airflow_2:
     assert status is not None, "the environment is not running"
     endpoints = await asyncio.to_thread(endpoints_of, Ready(airflow_2.paths, status, 0.0), airflow_2.environment)
     async with aiohttp.ClientSession(trust_env=False) as http, aws_client(endpoints, "logs") as logs:
-        airflow = AirflowApi(http, endpoints.web_url, endpoints.admin_password, airflow_2.environment.airflow)
+        airflow = AirflowApi(http, endpoints.web_url, endpoints.authorize, airflow_2.environment.airflow)
         run = await airflow.trigger("operators", {})
 
         async def has_ended() -> bool:

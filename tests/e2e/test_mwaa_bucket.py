@@ -66,7 +66,7 @@ async def test_its_dags_requirements_plugins_and_startup_script_work_together(en
     assert status is not None, "the environment is not running"
     endpoints = await asyncio.to_thread(endpoints_of, Ready(environment.paths, status, 0.0), environment.environment)
     async with aiohttp.ClientSession(trust_env=False) as http, aws_client(endpoints, "logs") as logs:
-        airflow = AirflowApi(http, endpoints.web_url, endpoints.admin_password, environment.environment.airflow)
+        airflow = AirflowApi(http, endpoints.web_url, endpoints.authorize, environment.environment.airflow)
         await airflow.unpause(DAG)
         run = await airflow.trigger(DAG, {})
 

@@ -263,7 +263,7 @@ async def a_burst(e2e: E2E, spec: Burst, *, waits: bool = False) -> AsyncIterato
         source = source.replace("time.sleep(SECONDS)", f"began = time.time()\n        {wait}")
         assert wait in source, "the burst's DAG has another form"
     async with aiohttp.ClientSession(trust_env=False) as http, aws_client(endpoints, "s3") as s3:
-        airflow = AirflowApi(http, endpoints.web_url, endpoints.admin_password, e2e.environment.airflow)
+        airflow = AirflowApi(http, endpoints.web_url, endpoints.authorize, e2e.environment.airflow)
         key = f"{endpoints.dag_prefix}/{spec.dag_id}.py"
         await s3.put_object(Bucket=endpoints.bucket, Key=key, Body=source.encode())
         await until("Airflow parses the DAG", lambda: airflow.dag_is_known(spec.dag_id), 240)

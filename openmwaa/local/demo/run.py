@@ -73,7 +73,7 @@ def endpoints_of(ready: Ready, environment: Environment) -> Endpoints:
     """Return the endpoints of a running environment.
 
     Raises:
-        DaemonError: the administrator's password cannot be read.
+        DaemonError: the login is not possible.
     """
     addresses = ready.status["endpoints"]
     outputs = login.outputs(ready.paths)
@@ -86,7 +86,7 @@ def endpoints_of(ready: Ready, environment: Environment) -> Endpoints:
         bucket=outputs["source_bucket"],
         dag_prefix=environment.dag_s3_path,
         worker_services=tuple(name for fleet in environment.fleets for name in service_names(fleet)),
-        admin_password=login.admin_password(ready.paths, addresses["aws"], region=environment.region),
+        authorize=login.api_login(environment, ready.paths, addresses["aws"]),
     )
 
 
@@ -129,9 +129,7 @@ class Demonstration:
         self._journal_path.unlink(missing_ok=True)
         dag_id = self._burst.dag_id
         async with aiohttp.ClientSession(trust_env=False) as http, aws_client(self._endpoints, "ecs") as ecs:
-            airflow = AirflowApi(
-                http, self._endpoints.web_url, self._endpoints.admin_password, self._environment.airflow
-            )
+            airflow = AirflowApi(http, self._endpoints.web_url, self._endpoints.authorize, self._environment.airflow)
             watcher = Watcher(self._endpoints, ecs, http)
             await upload(self._endpoints, self._burst)
             await self._until(watcher, "waiting for the DAG", lambda: airflow.dag_is_known(dag_id), _DAG_DEADLINE_S)

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from openmwaa.config.ports import SCALER_PORT
 from openmwaa.local.demo.table import FleetView
 from openmwaa.local.errors import LocalError
+from openmwaa.local.services.airflow_api import Authorize
 from openmwaa.local.services.aws import client
 
 _DEADLINE_S: Final = 3.0
@@ -31,7 +32,7 @@ class Endpoints:
     bucket: str
     dag_prefix: str
     worker_services: tuple[str, ...]
-    admin_password: str = field(repr=False)
+    authorize: Authorize = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls of Airflow's public API (`/api/v2`, of Airflow 2 `/api/v1`), each with a timeout."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import aiohttp
 
-from openmwaa.config.airflow_versions import AirflowMajor, basic_authorization
+from openmwaa.config.airflow_versions import AirflowMajor
 from openmwaa.local.errors import LocalError
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=20)
@@ -41,13 +41,19 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-class AirflowApi:
-    """A client that logs in as `admin`, and requests a new token when the old one has expired."""
+Post = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Posts JSON to a path of the web server, and returns the JSON of the answer."""
+Authorize = Callable[[Post], Awaitable[dict[str, str]]]
+"""Logs in, and returns the headers that authorise requests."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, password: str, airflow: AirflowMajor) -> None:
+
+class AirflowApi:
+    """A client that logs in, and logs in again when its token has expired."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, authorize: Authorize, airflow: AirflowMajor) -> None:
         self._session = session
         self._url = url.rstrip("/")
-        self._login = {"username": "admin", "password": password}
+        self._authorize = authorize
         self._airflow = airflow
         self._authorization: dict[str, str] | None = None
 
@@ -126,16 +132,14 @@ class AirflowApi:
 
     async def _authorized(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, Any]:
         if self._authorization is None:
-            self._authorization = await self._log_in()
+            self._authorization = await self._authorize(self._post)
         return await self._exchange(method, self._airflow.api + path, body, self._authorization)
 
-    async def _log_in(self) -> dict[str, str]:
-        if self._airflow.token_path is None:
-            return basic_authorization(self._login)
-        status, answer = await self._exchange("POST", self._airflow.token_path, self._login, {})
+    async def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        status, answer = await self._exchange("POST", path, body, {})
         if status not in (200, 201):
-            raise AirflowApiError(f"Airflow refused the login of {self._login['username']} with {status}")
-        return {"Authorization": f"Bearer {answer['access_token']}"}
+            raise AirflowApiError(f"Airflow refused the login with {status}: {answer}")
+        return dict(answer)
 
     async def _exchange(
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]

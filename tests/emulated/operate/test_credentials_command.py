@@ -14,8 +14,8 @@ import pytest
 
 from openmwaa.config.environment import Environment
 from openmwaa.operate import airflow_login
-from openmwaa.operate.connection import Connection
 from openmwaa.operate.airflow_http import AirflowRefusedError
+from openmwaa.operate.connection import Connection
 from openmwaa.operate.errors import OperateError, UnreachableError
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from tests.support.emulator import child_environment

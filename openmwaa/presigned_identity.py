@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A proof of an AWS identity that needs no permission: a presigned `sts:GetCallerIdentity` for one environment."""
+
+import base64
+from typing import Any, Final
+
+from openmwaa_runtime.auth.environment_arn import EnvironmentArn
+from openmwaa_runtime.auth.verifier import ENVIRONMENT_HEADER, STS_PROOF_PREFIX
+
+LIFETIME_S: Final = 60
+
+
+def presigned_identity(credentials: Any, environment: EnvironmentArn, endpoint: str) -> str:
+    """Return the proof; `credentials` are botocore's, `endpoint` is that of STS."""
+    from botocore.auth import SigV4QueryAuth  # noqa: PLC0415 - boto3 is an extra
+    from botocore.awsrequest import AWSRequest  # noqa: PLC0415
+
+    url = f"{endpoint}/?Action=GetCallerIdentity&Version=2011-06-15"
+    request = AWSRequest("GET", url, headers={ENVIRONMENT_HEADER: str(environment)})
+    SigV4QueryAuth(credentials, "sts", environment.region, LIFETIME_S).add_auth(request)
+    return STS_PROOF_PREFIX + base64.urlsafe_b64encode(str(request.url).encode()).rstrip(b"=").decode()
