@@ -8,8 +8,15 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError
+from openmwaa.local.services.airflow_api import Post
 
-ENDPOINTS = Endpoints("http://a", "http://e", "http://w", "us-east-1", "c", "b", "dags", ("worker-default",), "s3cret")
+
+async def no_login(_: Post) -> dict[str, str]:
+    """Return no headers."""
+    return {}
+
+
+ENDPOINTS = Endpoints("http://a", "http://e", "http://w", "us-east-1", "c", "b", "dags", ("worker-default",), no_login)
 
 
 class RunningWorkerEcs:
