@@ -33,10 +33,11 @@ def install_airflow(version: str = VERSION) -> Path:
     return found or venvs.ensure(venvs.venv_of(f"airflow-{version}"), progress=print).parent.parent
 
 
-def run_airflow_program(program: str, folder: Path, **options: str) -> Any:
+def run_airflow_program(program: str, folder: Path, version: str = VERSION, **options: str) -> Any:
     """Run a program with Airflow's Python and our runtime, without any service. Returns its last line, read as JSON."""
     database = f"sqlite:///{folder}/airflow.db"
-    with airflow_process(program, folder, **{"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database, **options}) as process:
+    connection = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database}
+    with airflow_process(program, folder, version, **connection, **options) as process:
         return result_of(process)
 
 

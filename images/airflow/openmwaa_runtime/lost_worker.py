@@ -6,7 +6,8 @@ repeat the tasks that fail. In the scheduler the two differ: a task that fails r
 the scheduler handles only tasks whose executor ended, or whose heartbeats stopped, without a report. There, this module
 adds a try. A worker that is being stopped sends no report for the tasks that it ends.
 
-In Airflow 2 the DAG processor handles tasks whose heartbeats stopped, and a worker those that it ends itself.
+In Airflow 2 the DAG processor handles tasks whose heartbeats stopped or whose process ended alone, and a worker those
+that it ends itself.
 
 The functions replace functions of Airflow, as `ack_on_start` does; docs/decisions/0020-lost-workers.md has the reasons.
 """
@@ -30,7 +31,7 @@ def install_in_scheduler() -> None:
     """Add a try to each task that the scheduler finds without a worker."""
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner  # noqa: PLC0415 - only the scheduler needs it
 
-    install(lambda: True)
+    install(lambda _task_instance: True)
     purge = getattr(SchedulerJobRunner, "_purge_task_instances_without_heartbeats", None)
     if purge is None:
         return  # in Airflow 2 the DAG processor decides
@@ -43,14 +44,14 @@ def install_in_scheduler() -> None:
     SchedulerJobRunner._purge_task_instances_without_heartbeats = purge_task_instances  # noqa: SLF001
 
 
-def install(is_lost: Callable[[], bool]) -> None:
-    """Add a try to each task that has failed in this process while `is_lost`, and has not reported it itself."""
+def install(is_lost: Callable[[Any], bool]) -> None:
+    """Add a try to each task instance that has failed in this process, `is_lost`, and has not reported it itself."""
     from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415 - not every process needs it
 
     is_eligible = TaskInstance.is_eligible_to_retry
 
     def is_eligible_to_retry(self: Any) -> bool:
-        return is_eligible(self) or (is_lost() and may_try_again(self))
+        return is_eligible(self) or (is_lost(self) and may_try_again(self))
 
     TaskInstance.is_eligible_to_retry = is_eligible_to_retry
 

@@ -170,6 +170,60 @@ found["not_sent"] = "up_for_retry" in STATES_SENT_DIRECTLY
 print(json.dumps(found))
 """
 
+AIRFLOW_2 = """
+import json, sys
+from types import SimpleNamespace
+sys.argv = ["airflow", "scheduler"]
+from airflow import models, settings
+from airflow.jobs.job import Job, execute_job
+from airflow.jobs.local_task_job_runner import LocalTaskJobRunner
+from airflow.models.base import Base
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.utils import timezone
+from sqlalchemy import select
+from openmwaa_runtime import lost_worker
+from openmwaa_runtime.airflow_2 import dag_processor, worker
+
+stopping = False
+models.import_all_models()
+Base.metadata.create_all(settings.engine)
+session = settings.Session()
+now = timezone.utcnow()
+session.execute(DagRun.__table__.insert().values(dag_id="d", run_id="r", run_type="manual", execution_date=now))
+
+def job_state(end):
+    # What the supervisor of a task writes at its own end.
+    job = SimpleNamespace(state="running")
+    supervisor = SimpleNamespace(terminating=False, _log_return_code_metric=print, log=SimpleNamespace(info=print),
+        task_instance=SimpleNamespace(test_mode=True))
+    try:
+        execute_job(job, lambda: LocalTaskJobRunner.handle_task_exit(supervisor, end))
+    except Exception as error:
+        print(error)
+    return job.state
+
+def gets_a_try(name, ended_as, state="running"):
+    job = Job(job_type="LocalTaskJob", state=ended_as)
+    session.add(job)
+    session.flush()
+    session.execute(TaskInstance.__table__.insert().values(task_id=name, dag_id="d", run_id="r", map_index=-1,
+        try_number=1, state=state, max_tries=0, pool="p", pool_slots=1, job_id=job.id, start_date=now))
+    task = session.scalars(select(TaskInstance).where(TaskInstance.task_id == name)).unique().one()
+    task.task = SimpleNamespace(retries=0)
+    return bool(task.is_eligible_to_retry())
+
+worker.keep_lost_tasks(lambda: stopping)
+ends = {}
+for stopping in (False, True):
+    ends[str(stopping)] = [job_state(code) for code in (0, 1, 100, -9)]
+stopping = False
+lost_worker.install(dag_processor.worker_was_lost)
+found = {"killed alone": gets_a_try("alone", ends["False"][3]), "killed with its worker": gets_a_try("with", "running"),
+    "killed by the stop": gets_a_try("stop", ends["True"][3]), "queued": gets_a_try("queued", "success", "queued")}
+print(json.dumps({"ends": ends, "tries": found}))
+"""
+
 
 @pytest.mark.parametrize("default", ["0", "3"])
 def test_the_scheduler_reads_what_the_author_wrote(tmp_path: Path, default: str) -> None:
@@ -200,4 +254,12 @@ def test_a_stopped_worker_leaves_the_decision_to_the_scheduler(tmp_path: Path) -
         "False": ["failed", "failed", *kept, "failed", "up_for_retry"],
         "True": ["up_for_retry", "up_for_retry", *kept, "exit 1", "up_for_retry"],
         "not_sent": True,
+    }
+
+
+def test_a_task_of_airflow_2_that_crashes_has_failed_and_one_that_lost_its_worker_has_not(tmp_path: Path) -> None:
+    logs = {"AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": "s3://bucket/logs"}
+    assert run_airflow_program(AIRFLOW_2, tmp_path, "2.11.2", **logs) == {
+        "ends": {"False": ["success"] * 4, "True": [*["success"] * 3, "failed"]},
+        "tries": {"killed alone": False, "killed with its worker": True, "killed by the stop": True, "queued": True},
     }

@@ -41,7 +41,18 @@ def watch_airflow(on_start: Callable[[], None]) -> bool:
 
 def keep_lost_tasks(is_stopping: Callable[[], bool]) -> None:
     """Give tasks without retries that end while the worker is being stopped another try."""
-    lost_worker.install(is_stopping)
+    from airflow.exceptions import AirflowException  # noqa: PLC0415 - only workers need it
+    from airflow.jobs.local_task_job_runner import LocalTaskJobRunner  # noqa: PLC0415
+
+    lost_worker.install(lambda _task_instance: is_stopping())
+    handle_exit = LocalTaskJobRunner.handle_task_exit
+
+    def handle_task_exit(self: Any, return_code: int) -> None:
+        handle_exit(self, return_code)
+        if return_code < 0 and is_stopping():  # `airflow_2.dag_processor` distinguishes it from a crash
+            raise AirflowException("The worker is being stopped and has ended this task")
+
+    LocalTaskJobRunner.handle_task_exit = handle_task_exit
 
 
 def prepare() -> None:
