@@ -35,6 +35,8 @@ class AirflowMajor:
     """The path of the REST API."""
     token_path: str | None
     """The path of the API's login; None: each request has user and password."""
+    dag_module: str
+    """The module of `dag` and `task` for DAG files."""
 
     @property
     def has_execution_api(self) -> bool:
@@ -69,9 +71,13 @@ class AirflowVersion:
         return f"airflow-{self.version}"
 
 
-AIRFLOW_3: Final = AirflowMajor(COMPONENTS, "/api/v2/monitor/health", "/api/v2", "/auth/token")
+AIRFLOW_3: Final = AirflowMajor(COMPONENTS, "/api/v2/monitor/health", "/api/v2", "/auth/token", "airflow.sdk")
 AIRFLOW_2: Final = AirflowMajor(
-    tuple(component for component in COMPONENTS if component != "execution-api"), "/health", "/api/v1", None
+    tuple(component for component in COMPONENTS if component != "execution-api"),
+    "/health",
+    "/api/v1",
+    None,
+    "airflow.decorators",
 )
 _ROWS: Final = (
     AirflowVersion("3.3.2", AIRFLOW_3, ("3.11", "3.12", "3.13"), date(2026, 9, 25), end_of_life=None),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa init` writes a valid environment, and never replaces a file."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,28 @@ def test_it_writes_a_valid_environment_a_dag_and_a_test(tmp_path: Path) -> None:
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == FILES
     assert load(folder / "environment.yaml").name == "my-project"
     assert f"cd '{folder}'" in done.output
+
+
+@pytest.mark.parametrize(("version", "module"), [("3.3.2", "airflow.sdk"), ("2.11.2", "airflow.decorators")])
+def test_the_dag_runs_with_the_version_of_the_option_and_of_a_file_that_exists(
+    tmp_path: Path, version: str, module: str
+) -> None:
+    def imported() -> str:
+        return re.findall(r"from (\S+) import dag, task", (tmp_path / "dags/hello.py").read_text())[0]
+
+    done = CliRunner().invoke(app, ["init", str(tmp_path), "--airflow-version", version])
+    assert done.exit_code == 0, done.output
+    assert load(tmp_path / "environment.yaml").airflow_version == version
+    assert imported() == module
+    (tmp_path / "dags/hello.py").unlink()
+    CliRunner().invoke(app, ["init", str(tmp_path)])
+    assert imported() == module
+
+
+def test_an_unknown_version_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["init", str(tmp_path), "--airflow-version", "2.10.0"])
+    assert (done.exit_code, "--airflow-version" in done.output, "2.11.2" in done.output) == (2, True, True), done.output
+    assert not [*tmp_path.iterdir()]
 
 
 def test_files_that_exist_are_kept_and_named(tmp_path: Path) -> None:
