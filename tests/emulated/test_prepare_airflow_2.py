@@ -10,13 +10,14 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from openmwaa.config.airflow_versions import AIRFLOW_2, AIRFLOW_VERSIONS
 from openmwaa_runtime.airflow_2.worker_rights import WORKER_RIGHTS
 from tests.support.airflow import airflow_process, install_airflow, result_of
 from tests.support.postgres import running_postgres
-from tests.support.prepared_cluster import OWNERS, PreparedCluster, new_cluster
+from tests.support.prepared_cluster import OWNERS, PROGRAM, PreparedCluster, new_cluster
 
 pytestmark = pytest.mark.emulated
 VERSION = next(row.version for row in AIRFLOW_VERSIONS.values() if row.major is AIRFLOW_2)
@@ -65,6 +66,13 @@ async def test_the_role_of_workers_has_its_rights_and_no_others(cluster: Prepare
             await worker.fetchval("SELECT count(*) FROM dagrun_dataset_event")
     assert (await start)[0] == 0
     assert "ab_user" not in json.loads(await cluster.query("postgres", "airflow", RIGHTS))
+    # With Airflow 3 no role of workers has access, although DAG code may have kept the password.
+    cluster.airflow, cluster.program = install_airflow(), PROGRAM
+    del cluster.more["OPENMWAA_WORKER_DATABASE_PASSWORD"]
+    status, output = cluster.prepare()
+    assert status == 0, output
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await cluster.query("airflow_worker", "airflow", "SELECT 1")
 
 
 FORKED = """

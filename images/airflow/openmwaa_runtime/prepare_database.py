@@ -71,6 +71,7 @@ SCALER_READS = {
 WORKER = "airflow_worker"
 READERS = frozenset({"scaler", WORKER})
 """Roles that own nothing."""
+_ROLE = "SELECT 1 FROM pg_roles WHERE rolname = %s"
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,9 @@ class Preparation:
         self._database(server, "celery", owner="celery_results")
         for role in READERS & self._secrets.logins.keys():
             server.execute(_with("GRANT CONNECT ON DATABASE airflow TO {}", sql.Identifier(role)))
+        if WORKER not in self._secrets.logins and server.execute(_ROLE, (WORKER,)):
+            # The environment had Airflow 2. DAG code may still have the password, and workers of Airflow 3 have no role.
+            server.execute(_with("REVOKE CONNECT ON DATABASE airflow FROM {}", sql.Identifier(WORKER)))
         with PostgresConnection(self.master("airflow")) as metadata:
             self._metadata(metadata)
         with PostgresConnection(self.master("celery")) as results:
@@ -194,7 +198,7 @@ class Preparation:
         self._grant_to_master(server, owner)
 
     def _create_or_alter(self, server: PostgresConnection, role: str, options: str, *parts: sql.Composable) -> None:
-        known = server.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+        known = server.execute(_ROLE, (role,))
         verb, name = "ALTER" if known else "CREATE", sql.Identifier(role)
         # One string is one transaction, so a role never exists without its comment.
         comment = _with("COMMENT ON ROLE {} IS {}", name, sql.Literal(self._comment))
