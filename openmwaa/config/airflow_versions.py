@@ -27,6 +27,7 @@ def basic_authorization(login: Mapping[str, str]) -> dict[str, str]:
 class AirflowMajor:
     """What a major version of Airflow has: for the stack, and for clients of its REST API."""
 
+    number: int
     components: tuple[str, ...]
     """The components of the control plane."""
     health_path: str
@@ -71,8 +72,9 @@ class AirflowVersion:
         return f"airflow-{self.version}"
 
 
-AIRFLOW_3: Final = AirflowMajor(COMPONENTS, "/api/v2/monitor/health", "/api/v2", "/auth/token", "airflow.sdk")
+AIRFLOW_3: Final = AirflowMajor(3, COMPONENTS, "/api/v2/monitor/health", "/api/v2", "/auth/token", "airflow.sdk")
 AIRFLOW_2: Final = AirflowMajor(
+    2,
     tuple(component for component in COMPONENTS if component != "execution-api"),
     "/health",
     "/api/v1",

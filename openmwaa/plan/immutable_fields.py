@@ -103,6 +103,12 @@ def _broker(state: State) -> str | None:
     return "ELASTICACHE" if _find(state, "aws_elasticache_replication_group", "broker") else None
 
 
+def _airflow(state: State) -> int | None:
+    if _find(state, "aws_secretsmanager_secret", "secrets_jwt_secret"):
+        return 3
+    return 2 if _find(state, "aws_secretsmanager_secret", "secrets_worker_database_password") else None
+
+
 def _key(state: State) -> str | None:
     if _find(state, "aws_kms_key", "keys"):
         return OWN
@@ -129,6 +135,13 @@ IMMUTABLE_FIELDS: Final = (
         "Region",
         "resources cannot move to another Region",
         _value("aws_ecs_cluster", "cluster", "arn", lambda arn: arn.split(":")[_REGION_OF_ARN]),
+    ),
+    ImmutableField(
+        "airflow_version",
+        "major version",
+        "running tasks of the other one would lose their database or API, and a database of Airflow 3 cannot go back",
+        _airflow,
+        "airflow.number",
     ),
     ImmutableField("network.vpc_id", "VPC", "database, load balancer and workers cannot leave their VPC", _vpc),
     ImmutableField(

@@ -169,7 +169,7 @@ _VPC = NotTried("it needs a VPC that exists while it is planned")
 
 ROWS: Mapping[str, Row] = {
     "name": Stays({"name": "other"}),
-    "airflow_version": NotTried("there is one"),
+    "airflow_version": Stays({"airflow_version": "2.11.2"}, "byo"),
     "environment_class": May({"environment_class": "mw1.medium"}),
     "region": Stays({"region": "eu-central-1"}),
     "architecture": May({"architecture": "X86_64"}),

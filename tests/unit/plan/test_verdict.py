@@ -252,6 +252,20 @@ def test_exit_codes_are_terraforms_and_one_more() -> None:
     assert EXIT_CODES == {"unchanged": 0, "changed": 2, "refused": 4}
 
 
+@pytest.mark.parametrize(
+    ("secret", "version", "refused"),
+    [
+        pytest.param("secrets_worker_database_password", "2.11.2", False, id="2 stays"),
+        pytest.param("secrets_worker_database_password", "3.3.2", True, id="2 to 3"),
+        pytest.param("secrets_jwt_secret", "2.11.2", True, id="3 to 2"),
+    ],
+)
+def test_another_major_version_of_airflow_is_refused(secret: str, version: str, *, refused: bool) -> None:
+    change = dataclasses.replace(plan_of("capacity"), before=(Resource("aws_secretsmanager_secret", secret, {}),))
+    refusals = judge(change, environment_with(airflow_version=version)).refusals
+    assert ("airflow_version" in {refusal.field for refusal in refusals}) is refused
+
+
 def test_the_page_lists_the_immutable_fields() -> None:
     page = PAGE.read_text(encoding="utf-8").split("## Fields that cannot change")[1]
     rows = [line for line in page.splitlines() if line.startswith("| `")]
