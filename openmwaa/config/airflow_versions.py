@@ -6,7 +6,7 @@ docs/reference/airflow-versions.md from the rows.
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -38,6 +38,8 @@ class AirflowMajor:
     """The path of the API's login; None: each request has user and password."""
     dag_module: str
     """The module of `dag` and `task` for DAG files."""
+    own_secret: str
+    """The name of a secret in the state that only this version has."""
 
     @property
     def has_execution_api(self) -> bool:
@@ -72,7 +74,9 @@ class AirflowVersion:
         return f"airflow-{self.version}"
 
 
-AIRFLOW_3: Final = AirflowMajor(3, COMPONENTS, "/api/v2/monitor/health", "/api/v2", "/auth/token", "airflow.sdk")
+AIRFLOW_3: Final = AirflowMajor(
+    3, COMPONENTS, "/api/v2/monitor/health", "/api/v2", "/auth/token", "airflow.sdk", "secrets_jwt_secret"
+)
 AIRFLOW_2: Final = AirflowMajor(
     2,
     tuple(component for component in COMPONENTS if component != "execution-api"),
@@ -80,6 +84,7 @@ AIRFLOW_2: Final = AirflowMajor(
     "/api/v1",
     None,
     "airflow.decorators",
+    "secrets_worker_database_password",
 )
 _ROWS: Final = (
     AirflowVersion("3.3.2", AIRFLOW_3, ("3.11", "3.12", "3.13"), date(2026, 9, 25), end_of_life=None),
@@ -107,3 +112,9 @@ _ROWS: Final = (
 )
 AIRFLOW_VERSIONS: Final[Mapping[str, AirflowVersion]] = {row.version: row for row in _ROWS}
 DEFAULT_VERSION: Final = _ROWS[0].version
+
+
+def applied_major(resources: Iterable[str]) -> int | None:
+    """Return the major version of a state, by the names of its resources; None: it has none yet."""
+    names = {*resources}
+    return next((major.number for major in (AIRFLOW_3, AIRFLOW_2) if major.own_secret in names), None)

@@ -112,6 +112,7 @@ class Up:
         """Run all steps."""
         began = time.monotonic()
         supported.check(self._environment)
+        supported.check_applied(self._environment, self._paths.terraform_state, self._file)
         with termination_as_interrupt():
             status = self._run()
         return Ready(self._paths, status, time.monotonic() - began)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
 
+from openmwaa.config.airflow_versions import applied_major
 from openmwaa.config.environment import Environment
 from openmwaa.cost.stack import Resource
 
@@ -103,12 +104,6 @@ def _broker(state: State) -> str | None:
     return "ELASTICACHE" if _find(state, "aws_elasticache_replication_group", "broker") else None
 
 
-def _airflow(state: State) -> int | None:
-    if _find(state, "aws_secretsmanager_secret", "secrets_jwt_secret"):
-        return 3
-    return 2 if _find(state, "aws_secretsmanager_secret", "secrets_worker_database_password") else None
-
-
 def _key(state: State) -> str | None:
     if _find(state, "aws_kms_key", "keys"):
         return OWN
@@ -140,7 +135,7 @@ IMMUTABLE_FIELDS: Final = (
         "airflow_version",
         "major version",
         "running tasks of the other one would lose their database or API, and a database of Airflow 3 cannot go back",
-        _airflow,
+        lambda state: applied_major(resource.name for resource in state),
         "airflow.number",
     ),
     ImmutableField("network.vpc_id", "VPC", "database, load balancer and workers cannot leave their VPC", _vpc),

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Refuses fields that are not supported on this machine, before anything is started."""
 
+import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
-from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS
+from openmwaa.commands import command
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, applied_major
 from openmwaa.config.broker import ElastiCache
 from openmwaa.config.environment import Environment
 from openmwaa.config.metadata_database import ExistingPostgresql
@@ -23,6 +27,24 @@ def check(environment: Environment) -> None:
             "This environment cannot run on this machine:\n"
             + "\n".join(f"- {problem}" for problem in problems)
             + "\nUse a second file for this machine that differs in these fields only; fleets and DAGs stay the same."
+        )
+
+
+def check_applied(environment: Environment, terraform_state: Path, file: Path) -> None:
+    """Check that the data of the last `up` is of the same major version of Airflow.
+
+    Raises:
+        UnsupportedError: it is not, with the remedy.
+    """
+    names: list[str] = []
+    with suppress(OSError, ValueError, KeyError):  # nothing is applied yet
+        names = [item["name"] for item in json.loads(terraform_state.read_text())["resources"]]
+    applied = applied_major(names)
+    if applied not in (None, environment.airflow.number):
+        raise UnsupportedError(
+            f"`airflow_version: {environment.airflow_version}`: the data of this environment is of Airflow {applied}, "
+            "and its tasks and database cannot change to another major version. Restore the version, give the file "
+            f"another `name`, or delete the data with `{command('local', 'down', '--delete-data', file=file)}`."
         )
 
 

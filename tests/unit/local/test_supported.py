@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A field that is not supported on this machine is refused, with the alternative."""
 
+import json
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,3 +62,23 @@ def test_all_unsupported_fields_are_named_at_once() -> None:
         supported.check(environment(broker={"kind": "ELASTICACHE"}, source_bucket="given-bucket"))
     assert "`broker.kind: ELASTICACHE`" in str(caught.value)
     assert "`source_bucket`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("secret", "version", "applied"),
+    [
+        pytest.param("secrets_jwt_secret", "3.3.2", None, id="3 stays"),
+        pytest.param("secrets_jwt_secret", "2.11.2", 3, id="3 to 2"),
+        pytest.param("secrets_worker_database_password", "3.3.2", 2, id="2 to 3"),
+        pytest.param("secrets_fernet_key", "2.11.2", None, id="interrupted first apply"),
+    ],
+)
+def test_data_of_another_major_version_is_refused(
+    tmp_path: Path, secret: str, version: str, applied: int | None
+) -> None:
+    state, file = tmp_path / "terraform.tfstate", tmp_path / "environment.yaml"
+    supported.check_applied(environment(airflow_version=version), state, file)  # no state yet
+    state.write_text(json.dumps({"resources": [{"type": "aws_secretsmanager_secret", "name": secret}]}))
+    refused = pytest.raises(UnsupportedError, match=f"Airflow {applied}.*down --delete-data {file}")
+    with refused if applied else nullcontext():
+        supported.check_applied(environment(airflow_version=version), state, file)
