@@ -175,7 +175,7 @@ class Preparation:
         for role in READERS & self._secrets.logins.keys():
             server.execute(_with("GRANT CONNECT ON DATABASE airflow TO {}", sql.Identifier(role)))
         if WORKER not in self._secrets.logins and server.execute(_ROLE, (WORKER,)):
-            # The environment had Airflow 2. DAG code may still have the password, and workers of Airflow 3 have no role.
+            # The environment had Airflow 2, and DAG code may still have the password.
             server.execute(_with("REVOKE CONNECT ON DATABASE airflow FROM {}", sql.Identifier(WORKER)))
         with PostgresConnection(self.master("airflow")) as metadata:
             self._metadata(metadata)

@@ -74,6 +74,14 @@ def test_a_worker_uses_the_database_with_its_own_role(container_2: dict[str, str
     assert "secret-airflow" not in "".join(variables.values())
 
 
+@pytest.mark.parametrize(("scheme", "secure"), [("https", "True"), ("http", "False")])
+def test_the_session_is_sent_over_https_only_if_the_web_address_is_https(
+    container_2: dict[str, str], scheme: str, secure: str
+) -> None:
+    container_2["OPENMWAA_WEB_URL"] = f"{scheme}://airflow.example.com"
+    assert settings_of("web-server", container_2)["AIRFLOW__WEBSERVER__COOKIE_SECURE"] == secure
+
+
 def test_only_containers_with_dag_code_read_the_secret_stores(container_2: dict[str, str]) -> None:
     found = {name for name in AIRFLOW_2.commands if "AIRFLOW__SECRETS__BACKEND" in settings_of(name, container_2)}
     assert found == {"worker", "triggerer", "dag-processor"}

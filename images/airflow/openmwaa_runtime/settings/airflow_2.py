@@ -27,6 +27,10 @@ def _worker_database(env: ContainerEnv) -> str | None:
     return env.database_url("psycopg2", "airflow_worker", "airflow", "OPENMWAA_WORKER_DATABASE_PASSWORD")
 
 
+def _cookie_secure(env: ContainerEnv) -> str:
+    return str(str(env.get("OPENMWAA_WEB_URL")).startswith("https:"))
+
+
 def _logging_class(env: ContainerEnv) -> str | None:
     return "openmwaa_runtime.airflow_2.task_logging.LOGGING_CONFIG" if _TASK_LOGS.value(env) else None
 
@@ -130,6 +134,13 @@ AIRFLOW_2_OWN: tuple[AirflowSetting, ...] = (
         "webserver.enable_proxy_fix",
         "True",
         "Load balancers end TLS and pass the client's scheme and address in headers. Only they reach the port.",
+        _WEB,
+    ),
+    AirflowSetting(
+        "webserver.cookie_secure",
+        _cookie_secure,
+        "`True` if the web address is HTTPS, else `False`",
+        "A browser sends the session over HTTPS only. Airflow 3 does the same.",
         _WEB,
     ),
     fixed("webserver.workers", "2", "Services scale by tasks; one process alone would wait for a slow page.", _WEB),
