@@ -74,11 +74,19 @@ def test_a_worker_uses_the_database_with_its_own_role(container_2: dict[str, str
     assert "secret-airflow" not in "".join(variables.values())
 
 
-@pytest.mark.parametrize(("scheme", "secure"), [("https", "True"), ("http", "False")])
-def test_the_session_is_sent_over_https_only_if_the_web_address_is_https(
-    container_2: dict[str, str], scheme: str, secure: str
+@pytest.mark.parametrize(
+    ("url", "secure"),
+    [
+        ("https://airflow.example.com", "True"),
+        ("http://internal-demo.elb.amazonaws.com:8080", "False"),
+        ("https://d111111abcdef8.cloudfront.net", "False"),
+    ],
+    ids=["domain", "http", "cloudfront"],
+)
+def test_the_session_is_sent_over_https_only_if_the_load_balancer_has_https(
+    container_2: dict[str, str], url: str, secure: str
 ) -> None:
-    container_2["OPENMWAA_WEB_URL"] = f"{scheme}://airflow.example.com"
+    container_2["OPENMWAA_WEB_URL"] = url
     assert settings_of("web-server", container_2)["AIRFLOW__WEBSERVER__COOKIE_SECURE"] == secure
 
 

@@ -28,7 +28,9 @@ def _worker_database(env: ContainerEnv) -> str | None:
 
 
 def _cookie_secure(env: ContainerEnv) -> str:
-    return str(str(env.get("OPENMWAA_WEB_URL")).startswith("https:"))
+    url = env.get("OPENMWAA_WEB_URL") or ""
+    # Behind CloudFront the load balancer has HTTP, and may have a private address beside it.
+    return str(url.startswith("https:") and not url.endswith(".cloudfront.net"))
 
 
 def _logging_class(env: ContainerEnv) -> str | None:
@@ -139,8 +141,8 @@ AIRFLOW_2_OWN: tuple[AirflowSetting, ...] = (
     AirflowSetting(
         "webserver.cookie_secure",
         _cookie_secure,
-        "`True` if the web address is HTTPS, else `False`",
-        "A browser sends the session over HTTPS only. Airflow 3 does the same.",
+        "`True` if the load balancer has HTTPS, else `False`",
+        "Then a browser sends the session over HTTPS only. Airflow 3 does the same.",
         _WEB,
     ),
     fixed("webserver.workers", "2", "Services scale by tasks; one process alone would wait for a slow page.", _WEB),
