@@ -108,20 +108,26 @@ def published_ports(publish: int) -> dict[int, int]:
     return {WEB_PORT: publish, SCALER_PORT: publish + 1} if publish else {}
 
 
+def interface_addresses() -> tuple[str, ...]:
+    """This machine's addresses. A listener on 0.0.0.0 would have the ports of all tasks, which are in 127.0.0.0/8."""
+    found = (address for addresses in psutil.net_if_addrs().values() for address in addresses)
+    return tuple(address.address for address in found if address.family == socket.AF_INET)
+
+
 def check_free(addresses: AddressBlock, publish: int = 0) -> None:
     """Check that the infrastructure can listen, and that the published ports are free.
 
     Raises:
         AddressInUseError: names the process that listens, and the remedy.
     """
-    published = [("127.0.0.1", port, "A published port") for port in published_ports(publish).values()]
+    ports = published_ports(publish).values()
+    published = [(address, port, "`--publish`") for port in ports for address in interface_addresses()]
     for address, port, name in (*listeners_in_use(addresses), *published):
         if _can_listen(address, port):
             continue
-        raise AddressInUseError(
-            f"{name} cannot listen on {address}:{port}: {_listening_process(address, port)} "
-            "listens there. End it, then run the command again."
-        )
+        remedy = "End it, or choose another port" if port in ports else "End it, then run the command again"
+        process = _listening_process(address, port)
+        raise AddressInUseError(f"{name} cannot listen on {address}:{port}: {process} listens there. {remedy}.")
 
 
 def _can_listen(address: str, port: int) -> bool:

@@ -10,12 +10,11 @@ import asyncio
 import contextlib
 import json
 import logging
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+from openmwaa.local.addresses import interface_addresses
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +88,7 @@ class LoadBalancers:
         wanted = {(self.address(listener.load_balancer), listener.port): listener for listener in listeners}
         for listener in listeners:
             if public := self._published.get(listener.port):
-                for address in _interface_addresses():
+                for address in interface_addresses():
                     wanted.setdefault((address, public), listener)
         for key in set(self._servers) - set(wanted):
             self._servers.pop(key).close()
@@ -150,12 +149,6 @@ class LoadBalancers:
                     async with asyncio.timeout(CONNECT_WITHIN_S):
                         return await asyncio.open_connection(address, port)
         return None
-
-
-def _interface_addresses() -> tuple[str, ...]:
-    """This machine's addresses. A listener on 0.0.0.0 would have the ports of all tasks, which are in 127.0.0.0/8."""
-    found = (address for addresses in psutil.net_if_addrs().values() for address in addresses)
-    return tuple(address.address for address in found if address.family == socket.AF_INET)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The address block of an environment, and the error if one of its ports is in use."""
 
+import re
 import socket
 from pathlib import Path
 
 import pytest
 
-from openmwaa.local.addresses import FIRST_BLOCK, LAST_BLOCK, AddressBlock, check_free, choose_block
+from openmwaa.local.addresses import (
+    FIRST_BLOCK,
+    LAST_BLOCK,
+    AddressBlock,
+    check_free,
+    choose_block,
+    interface_addresses,
+)
 from openmwaa.local.errors import AddressInUseError
 
 
@@ -44,14 +52,16 @@ def test_a_port_in_use_is_named_with_its_process() -> None:
     check_free(addresses)
 
 
-def test_a_published_port_in_use_is_named_with_its_process() -> None:
+@pytest.mark.parametrize("address", interface_addresses())
+def test_a_published_port_in_use_is_named_with_its_process(address: str) -> None:
     free = AddressBlock(15, database_port=0, emulator_port=0, ecs_port=0)
     with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
+        server.bind((address, 0))
         server.listen()
         port = server.getsockname()[1]
         for publish in (port, port - 1):
-            with pytest.raises(AddressInUseError, match=rf"cannot listen on 127\.0\.0\.1:{port}: process \d+"):
+            expected = rf"`--publish` cannot listen on {re.escape(address)}:{port}: process \d+.*another port"
+            with pytest.raises(AddressInUseError, match=expected):
                 check_free(free, publish)
     check_free(free, port)
 
