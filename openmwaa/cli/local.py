@@ -15,6 +15,7 @@ from openmwaa.cli.output import console, print_line, print_progress
 from openmwaa.commands import command
 from openmwaa.config.environment_file import load
 from openmwaa.local.errors import PrerequisiteError
+from openmwaa.subprocesses import termination_as_interrupt
 
 if TYPE_CHECKING:
     from openmwaa.local.paths import LocalPaths
@@ -64,34 +65,26 @@ def up(
     if dags and from_bucket:
         raise typer.BadParameter("use --dags or --dags-from-bucket")
     require_local()
+    from openmwaa.local.foreground import run_until_stopped  # noqa: PLC0415 - before the start: a signal ends it all
     from openmwaa.local.login import USER  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.up import up as bring_up  # noqa: PLC0415
     from openmwaa.operate.sleep import wake_here  # noqa: PLC0415
 
-    try:
-        wake = partial(wake_here, path, print_line)
-        source: Path | Literal["bucket"] | None = dags or ("bucket" if from_bucket else None)
-        ready = bring_up(path, progress=print_line, wake=wake, dags=source, publish=publish or 0)
-    except KeyboardInterrupt:
-        print_progress(f"Interrupted. To continue: {command('local', 'up', file=path)}")
-        raise typer.Exit(130) from None
-    out = console()
-    out.print(f"\n{ready.paths.name} is up after {ready.seconds:.0f} s.")
-    out.print(f"  Web      {ready.web_address}")
-    out.print(f"  Workers  {ready.scaler_address}  (how many, and why)")
-    by_iam = load(path).web_access.uses_iam
-    if not by_iam:
-        out.print(f"  User     {USER}")
-    if by_iam or not foreground:
-        words = ("login",) if by_iam else ("local", "password")
-        out.print(f"{'Log in' if by_iam else 'Show the password'}: {command(*words, file=path)}", markup=False)
-    if not foreground:
-        return
-    from openmwaa.local.foreground import run_until_stopped  # noqa: PLC0415
-
-    if not by_iam:
-        out.print(f"  Password {_password(path)}\n", markup=False)
-    run_until_stopped(ready.paths, progress=print_line)
+    wake = partial(wake_here, path, print_line)
+    source: Path | Literal["bucket"] | None = dags or ("bucket" if from_bucket else None)
+    with termination_as_interrupt():
+        try:
+            ready = bring_up(path, progress=print_line, wake=wake, dags=source, publish=publish or 0)
+        except KeyboardInterrupt:
+            print_progress(f"Interrupted. To continue: {command('local', 'up', file=path)}")
+            raise typer.Exit(130) from None
+        started = f"\n{ready.paths.name} is up after {ready.seconds:.0f} s."
+        addresses = f"  Web      {ready.web_address}\n  Workers  {ready.scaler_address}  (how many, and why)"
+        print_line(f"{started}\n{addresses}")
+        if foreground:
+            run_until_stopped(ready.paths, progress=print_line, begin=lambda: print_line(_login_line(path, shown=True)))
+        else:
+            print_line(_login_line(path, shown=False))
 
 
 @app.command()
@@ -193,6 +186,16 @@ def require_local() -> None:
             import_module(package)
         except ImportError as error:
             raise PrerequisiteError(f"`openmwaa local` needs {error.name}: install the extra `local`") from None
+
+
+def _login_line(path: Path, *, shown: bool) -> str:
+    """Return how to log in; with a password, `shown` prints it instead of the command that does."""
+    if load(path).web_access.uses_iam:
+        return f"Log in: {command('login', file=path)}"
+    from openmwaa.local.login import USER  # noqa: PLC0415 - needs the extra `local`
+
+    password = f"  Password {_password(path)}\n" if shown else f"Show the password: {command('local', 'password', file=path)}"
+    return f"  User     {USER}\n{password}"
 
 
 def _password(path: Path) -> str:

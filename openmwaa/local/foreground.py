@@ -3,6 +3,7 @@
 
 import re
 import signal
+from collections.abc import Callable
 
 from openmwaa.local import logs
 from openmwaa.local.daemon.orphans import daemon_is_running
@@ -14,15 +15,18 @@ from openmwaa.subprocesses import termination_as_interrupt
 
 # All lines of workers and scaler, and warnings of Airflow's other components: a DAG processor writes 2 lines a second.
 _SHOWN = re.compile(
-    r"(worker-[^:]+|scaler): |(?!postgresql|emulator|ecs-events).*(\[(warning|error|critical) *\]|Traceback)"
+    r"(worker-[^:]+|scaler): |(?!postgresql|emulator|ecs-events)"
+    r".*(\[(warning|error|critical) *\]|\} (WARNING|ERROR|CRITICAL) - |Traceback)"  # of Airflow 3, of Airflow 2
 )
-_DEPRECATION = "[py.warnings]"
+_DEPRECATION = re.compile(r"\[py\.warnings\]|\{warnings\.py:")
 _RESTARTED_WITHIN = 100
 """Passes over the logs: another `up` may start a new daemon."""
 
 
-def run_until_stopped(paths: LocalPaths, *, progress: Progress) -> None:
+def run_until_stopped(paths: LocalPaths, *, progress: Progress, begin: Callable[[], object] = lambda: None) -> None:
     """Print new log lines that matter to an author until Ctrl-C or SIGTERM, then stop the environment; its data stays.
+
+    `begin` is called first, where a signal stops the environment already.
 
     Raises:
         DaemonError: the daemon ended for another reason.
@@ -30,9 +34,10 @@ def run_until_stopped(paths: LocalPaths, *, progress: Progress) -> None:
     absent = 0
     with termination_as_interrupt():
         try:
+            begin()
             for line in logs.follow_all(paths.logs):
                 if line is not None:
-                    if _SHOWN.match(line) and _DEPRECATION not in line:
+                    if _SHOWN.match(line) and not _DEPRECATION.search(line):
                         progress(line)
                     continue
                 absent = 0 if daemon_is_running(paths) else absent + 1

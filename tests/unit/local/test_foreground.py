@@ -19,6 +19,9 @@ LINES = {
     "dag-processor: 1f [error    ] broken.py cannot be imported": True,
     "control-plane: 1f scheduler | [warning  ] a task is lost": True,
     "control-plane: 1f web-server | [warning  ] a class is deprecated [py.warnings]": False,
+    "control-plane: 1f scheduler | [2026-11-29T23:22:09+0000] {scheduler_job_runner.py:2130} WARNING - lost": True,
+    "control-plane: 1f web-server | [2026-11-29T23:22:09+0000] {warnings.py:110} WARNING - deprecated": False,
+    "control-plane: 1f scheduler | [2026-11-29T23:22:09+0000] {job.py:1} INFO - no ERROR - here": False,
     "emulator: [error    ] no such key": False,
 }
 
@@ -52,6 +55,15 @@ def test_a_signal_stops_the_environment_after_the_lines_that_matter(
     monkeypatch.setattr(foreground, "daemon_is_running", running)
     run_until_stopped(paths, progress=printed.append)
     assert printed == [*(line for line, shown in LINES.items() if shown), "example is stopped. Its data is kept."]
+    assert stopped == [paths]
+
+
+def test_a_signal_before_the_first_line_stops_the_environment(
+    paths: LocalPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[LocalPaths] = []
+    monkeypatch.setattr(foreground, "down", lambda paths, **_: stopped.append(paths))
+    run_until_stopped(paths, progress=print, begin=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert stopped == [paths]
 
 
