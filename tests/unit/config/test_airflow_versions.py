@@ -42,8 +42,9 @@ def test_the_python_of_the_images_runs_every_version(row: AirflowVersion) -> Non
         assert f"ARG BASE_IMAGE=python:{IMAGE_PYTHON}-slim\n" in dockerfile
 
 
-def test_the_dockerfile_builds_the_default_version() -> None:
-    dockerfile = (ROOT / "images/airflow/Dockerfile").read_text(encoding="utf-8")
+@pytest.mark.parametrize("image", ["airflow", "local"])
+def test_the_dockerfile_builds_the_default_version(image: str) -> None:
+    dockerfile = (ROOT / "images" / image / "Dockerfile").read_text(encoding="utf-8")
     assert f"ARG AIRFLOW_VERSION={DEFAULT_VERSION}\n" in dockerfile
 
 

@@ -82,3 +82,10 @@ def test_the_local_image_has_a_supported_terraform_and_provider() -> None:
     provider = re.search(r'version = "(.*)"', (folder / "versions.tf").read_text())
     assert provider
     assert _VERSION.fullmatch(provider[1]), "`local up` finds no such version in a mirror"
+
+
+def test_the_environment_of_the_local_image_has_the_airflow_that_the_image_has() -> None:
+    words = [(word, rest) for word, rest in instructions("local") if "AIRFLOW_VERSION" in rest]
+    assert [word for word, _ in words] == ["ARG", "RUN", "RUN"], "the argument is for both"
+    assert 'openmwaa init /environment --airflow-version "$AIRFLOW_VERSION"' in words[1][1]
+    assert "airflow-${AIRFLOW_VERSION}" in words[2][1]
