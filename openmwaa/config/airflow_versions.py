@@ -107,6 +107,10 @@ _ROWS: Final = (
             "The REST API is `/api/v1`; a request has the user and the password.",
             "The login of `admin` is that of Flask AppBuilder, which has further users and roles.",
             "Task logs are lines of text instead of JSON.",
+            (
+                "What a child process of a Python task writes to standard output itself is in the worker's log. The "
+                "task's log has what the task prints or logs, and the output of operators such as `BashOperator`."
+            ),
         ),
     ),
 )

@@ -56,7 +56,7 @@ def keep_lost_tasks(is_stopping: Callable[[], bool]) -> None:
 
 
 def prepare() -> None:
-    """Keep what tasks need of the variables that are removed before the pool forks: in memory only."""
+    """Keep what tasks need of the variables that are removed before the pool forks, in the configuration of Airflow."""
     from airflow.configuration import conf  # noqa: PLC0415
 
     for section, option in (("database", "sql_alchemy_conn"), ("core", "fernet_key")):

@@ -2,7 +2,7 @@
 """The rights of workers of Airflow 2 in the metadata database, table by table.
 
 Workers run tasks, and DAG code beside them. Not here: users and their roles, sessions, and every right to change a
-connection, a pool or a DAG.
+connection, a pool or a DAG. They prevent mistakes only: Airflow reads some columns of these tables as pickles.
 """
 
 from collections.abc import Mapping
