@@ -25,8 +25,8 @@ app = typer.Typer(help="An environment on this machine: no AWS account, no Docke
 PublishOption = Annotated[
     int | None,
     typer.Option(
-        help="Serve the web server at http://localhost:PORT and on this port of every interface, and the scaler's page "
-        "on the next port. Without it, both are on an address of this machine only.",
+        help="Serve the web server at http://localhost:PORT and on this port of every interface, and the scaler's "
+        "page, which has no login, on the next port; until `down`. Else both are on an address of this machine only.",
         envvar="OPENMWAA_LOCAL_PUBLISH",
         min=1024,
         max=65534,

@@ -75,7 +75,8 @@ def up(
     """Start an environment, or repair a running one; `wake` wakes one that may sleep, once its services exist.
 
     `dags` is the source of DAGs from now on: a folder, or the emulated bucket; None: the one of the last call.
-    `publish` is the port of the web server on every interface, and the scaler's page has the next one; 0: none.
+    `publish` is the port of the web server on every interface, and the scaler's page has the next one; 0: the one of
+    the running environment, or none.
 
     Raises:
         OpenmwaaError: the text names the remedy.
@@ -134,6 +135,7 @@ class Up:
 
     def _bring_up(self, terraform: str) -> Mapping[str, Any]:
         self._choose_dags()
+        self._publish = self._publish or daemon_client.published(self._paths)  # another port would end all workers
         installing = self._install()
         is_new = not self._paths.terraform_state.exists() and not any(self._paths.emulator.iterdir())
         try:

@@ -69,6 +69,14 @@ def block(paths: LocalPaths) -> int:
     return int(known["block"])
 
 
+def published(paths: LocalPaths) -> int:
+    """The port that a running daemon publishes; 0: none."""
+    with contextlib.suppress(DaemonError):  # it hangs, and will be replaced
+        if known := status(paths):
+            return int(known["options"][-1])
+    return 0
+
+
 def airflow_environment(paths: LocalPaths) -> Mapping[str, str] | None:
     """The variables of Airflow's components with their secrets; None if no daemon runs.
 

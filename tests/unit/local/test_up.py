@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -110,6 +110,31 @@ def test_the_data_of_an_existing_environment_is_never_discarded(up: Up, applies:
         up._bring_up("terraform")
     assert len(applies) == 1
     assert file.exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "chosen", "expected"),
+    [
+        pytest.param({"options": ["region", "8080"]}, 0, 8080, id="kept"),
+        pytest.param({"options": ["region", "8080"]}, 9000, 9000, id="chosen"),
+        pytest.param({"options": ["region", "0"]}, 0, 0, id="none"),
+        pytest.param(None, 0, 0, id="not running"),
+    ],
+)
+def test_a_running_environment_keeps_its_published_port(
+    up: Up,
+    applies: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    status: dict[str, Any] | None,
+    chosen: int,
+    expected: int,
+) -> None:
+    """A daemon with another port is replaced, and its workers end with it."""
+    monkeypatch.setattr("openmwaa.local.daemon.daemon_client.status", lambda _: status)
+    applies.append([])
+    up._publish = chosen
+    up._bring_up("terraform")
+    assert up._publish == expected
 
 
 def test_after_a_refused_apply_the_next_up_compares_with_the_synthesised_file(
