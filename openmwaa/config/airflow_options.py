@@ -80,6 +80,12 @@ OWNED_OPTIONS: Final[tuple[OwnedOption, ...]] = (
     ),
     *_refused("the DAG processor has a container of its own; leave it out", "scheduler.standalone_dag_processor"),
     *_refused("it creates the user `admin`; leave it out", "webserver.config_file"),
+    *(
+        OwnedOption(
+            option, "checked", "`False` only with Airflow 2: the database role of its workers has no rights for it"
+        )
+        for option in ("database.check_migrations", "scheduler.schedule_after_task_execution")
+    ),
     *_refused(
         "a new interpreter would need the passwords that workers remove before a task; leave it out",
         "core.execute_tasks_new_python_interpreter",
@@ -120,7 +126,9 @@ def advice(option: str) -> str:
     return _BY_NAME[option if option in _BY_NAME else option.rpartition("_")[0]].advice
 
 
-def check_options(options: Mapping[str, str], *, queues: Collection[str], has_sqs: bool) -> None:
+def check_options(
+    options: Mapping[str, str], *, queues: Collection[str], has_sqs: bool, has_execution_api: bool
+) -> None:
     """Raise FieldError for an option that breaks what scaler and worker agent rely on."""
     for option in options:
         if option in REFUSED:
@@ -132,6 +140,8 @@ def check_options(options: Mapping[str, str], *, queues: Collection[str], has_sq
         **dict.fromkeys(secret_prefixes.KWARGS, secret_prefixes.is_accepted),
         "celery.pool": lambda value: value == "prefork",
         "celery.worker_enable_remote_control": lambda value: not has_sqs or value.lower() not in _TRUE,
+        "database.check_migrations": lambda value: has_execution_api or value.lower() not in _TRUE,
+        "scheduler.schedule_after_task_execution": lambda value: has_execution_api or value.lower() not in _TRUE,
     }
     for option, accepts in accepted.items():
         if option in values and not accepts(values[option]):

@@ -25,6 +25,13 @@ _OPEN_SECTIONS: Final = frozenset(
         *("elasticsearch_configs", "opensearch_configs", "sentry"),
     }
 )
+# Of Airflow itself, and not of a provider that an image may add; a version may lack them.
+_AIRFLOW_SECTIONS: Final = frozenset(
+    {
+        *("api_auth", "callbacks", "connection_test", "dag_processor", "execution_api", "profiling", "sdk"),
+        *("state_store", "workers"),
+    }
+)
 _OWN_OPTIONS: Final = frozenset({"openmwaa.lost_worker_retries"})
 # An argument of a secrets backend in an option of its own.
 _ARGUMENTS: Final = ("secrets.backend_kwarg__", "workers.secrets_backend_kwarg__")
@@ -75,7 +82,8 @@ class AirflowSchema:
 
     @functools.cached_property
     def _every_section(self) -> frozenset[str]:
-        return frozenset({*self.sections, *(option.rpartition(".")[0] for option in self.changed), "openmwaa"})
+        changed = (option.rpartition(".")[0] for option in self.changed)
+        return frozenset({*self.sections, *changed, *_AIRFLOW_SECTIONS, "openmwaa"})
 
     def _changed(self, option: str) -> str:
         new, hint = option, ""

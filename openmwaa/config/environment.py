@@ -262,7 +262,12 @@ class Environment(ArtefactFields):
                 )
         if self.sleep:
             self.sleep.check(self.metadata_database)
-        check_options(self.airflow_configuration_options, queues=self.queues, has_sqs=isinstance(self.broker, Sqs))
+        check_options(
+            self.airflow_configuration_options,
+            queues=self.queues,
+            has_sqs=isinstance(self.broker, Sqs),
+            has_execution_api=self.airflow.has_execution_api,
+        )
         check_policies(
             self.name,
             self.region,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options are checked against the version's own schema; options of the user's own sections stay possible."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,28 @@ def test_an_option_that_the_version_does_not_have_is_refused(option: str, value:
     (problem,) = caught.value.problems
     assert (problem.line, problem.field) == (4, f"airflow_configuration_options.{option}")
     assert message in problem.message
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("dag_processor.parsing_processes", "did you mean `scheduler.parsing_processes`?"),
+        ("api.base_url", "did you mean `webserver.base_url`?"),
+        ("execution_api.jwt_audience", "is no option of Airflow 2.11.2"),
+        ("workers.max_failed_heartbeats", "is no option of Airflow 2.11.2"),
+        ("database.check_migrations", "no rights for it"),
+        ("scheduler.schedule_after_task_execution", "no rights for it"),
+    ],
+)
+def test_an_option_of_airflow_3_is_refused_with_airflow_2(option: str, message: str) -> None:
+    with pytest.raises(EnvironmentFileError, match=re.escape(message)):
+        loads(f"airflow_version: 2.11.2\n{_file({option: 'True'})}", Path("environment.yaml"))
+
+
+def test_what_workers_of_airflow_2_may_not_do_can_be_written_as_off() -> None:
+    off = {"database.check_migrations": "False", "scheduler.schedule_after_task_execution": "False"}
+    loads(f"airflow_version: 2.11.2\n{_file(off)}", Path("environment.yaml"))
+    loads(_file({"database.check_migrations": "True"}), Path("environment.yaml"))
 
 
 def test_all_options_that_are_wrong_are_reported_at_once() -> None:
