@@ -3,6 +3,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -127,7 +128,8 @@ def _message(details: ErrorDetails, at: Location) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value[:101] if isinstance(value, str) else value)
+    # A password or token stands between `://` and `@`.
+    text = repr(re.sub(r"://[^/\s]*@", "://…@", value)[:101] if isinstance(value, str) else value)
     return text if len(text) <= 100 else f"{text[:100]}…"  # noqa: PLR2004 - fits in a line
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """DAGs from a git repository."""
 
+import base64
+import contextlib
 import re
 from typing import Annotated, Any, Final, Self
 
@@ -15,7 +17,11 @@ _PARTS: Final = re.compile(
     r"(#(?P<folder>.*))?"
 )
 _PORTS: Final = {"https": 443, "ssh": 22}
-_KEY: Final = re.compile(r"(?P<hosts>[^\s@#]\S*)\s+(ssh-ed25519|ecdsa-sha2-nistp\d+|ssh-rsa)\s+[A-Za-z0-9+/]+=*(\s.*)?")
+_LAST_PORT: Final = 65_535
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_KEY: Final = re.compile(
+    r"(?P<hosts>[^\s@#]\S*)\s+(?P<type>ssh-ed25519|ecdsa-sha2-nistp\d+|ssh-rsa)\s+(?P<key>\S+)(\s.*)?"
+)
 
 
 class GitDags(StrictModel):
@@ -53,12 +59,22 @@ class GitDags(StrictModel):
     @property
     def host(self) -> str:
         """The host of the server."""
-        return self._parts["host"]
+        return self._parts["host"].lower()
 
     @property
     def port(self) -> int:
         """The TCP port of the server."""
         return int(self._parts["port"] or _PORTS[self._parts["scheme"]])
+
+    @model_validator(mode="after")
+    def _can_exist(self) -> Self:
+        if not 0 < self.port <= _LAST_PORT:
+            raise FieldError(f"has the port {self.port}; the last one is {_LAST_PORT}", "url")
+        if self.ref.startswith("refs/") or self.ref.endswith(".lock"):
+            raise FieldError(f"has `{self.ref}`, which is the name of no branch or tag, such as main or v1", "url")
+        if _COMMIT.fullmatch(self.ref):
+            raise FieldError("has the hash of a commit; write a branch, or a tag of this commit", "url")
+        return self
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
@@ -68,6 +84,8 @@ class GitDags(StrictModel):
             self._check_known_hosts()
         elif self.known_hosts is not None:
             raise FieldError("is for git+ssh://; a certificate shows who an HTTPS server is", "known_hosts")
+        elif self._parts["user"] and self.secret_arn is None:
+            raise FieldError("has a user without a secret; write a token into the secret of `secret_arn`", "url")
         if self.secret_kms_key and not self.secret_arn:
             raise FieldError("is the key of no secret: set `secret_arn` too, or leave this out", "secret_kms_key")
         return self
@@ -75,11 +93,11 @@ class GitDags(StrictModel):
     def _check_known_hosts(self) -> None:
         name = self.host if self.port == _PORTS["ssh"] else f"[{self.host}]:{self.port}"
         lines = [line for line in (self.known_hosts or "").splitlines() if line.strip() and not line.startswith("#")]
-        keys = [_KEY.fullmatch(line.strip()) for line in lines]
+        keys = [_public_key(line.strip()) for line in lines]
         if None in keys:
             raise FieldError(f"has a line that is no public key: {lines[keys.index(None)]!r}", "known_hosts")
         hosts = [host for key in keys if key for host in key["hosts"].split(",")]
-        if not any(host == name or host.startswith("|") for host in hosts):
+        if not any(host.lower() == name or host.startswith("|") for host in hosts):
             raise FieldError(
                 f"must have a public key of {name}: a line of `ssh-keyscan -p {self.port} {self.host}`, compared with "
                 "the published key",
@@ -99,6 +117,15 @@ class GitDags(StrictModel):
                 f"the port {self.port} of {self.host} is not open; add it to `network.egress_ports`",
                 *("network", "egress_ports"),
             )
+
+
+def _public_key(line: str) -> re.Match[str] | None:
+    if found := _KEY.fullmatch(line):
+        with contextlib.suppress(ValueError):
+            # The data starts with four bytes of a length, and the type.
+            if base64.b64decode(found["key"], validate=True)[4:].startswith(found["type"].encode()):
+                return found
+    return None
 
 
 def _url_alone(value: Any) -> Any:
