@@ -81,9 +81,10 @@ class HttpsServer:
     def __init__(self, repository: Repository, certificate: Path) -> None:
         self.repository = repository
         self.requests: list[str] = []
+        self.clients: set[str] = set()
         self.users: list[str] = []
         self.mode = ""
-        """`silent`: no answer; `page`: an HTML page; a URL: a redirect to it."""
+        """`silent`: no answer; `page`: an HTML page; `damaged`: a wrong byte in a commit; a URL: a redirect to it."""
         self.released = threading.Event()
         outer = self
 
@@ -112,12 +113,13 @@ class HttpsServer:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path, _, query = request.path.partition("?")
+        self.clients.add(request.headers["User-Agent"])
         self.requests.append(f"{request.command} {path.rpartition('/')[2]}")
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         if self.mode == "silent":
             self.released.wait(60)
             return
-        if self.mode:
+        if self.mode not in {"", "damaged"}:
             self._reply(request, 200 if self.mode == "page" else 302, {"Content-Type": "text/html"}, b"<html>")
             return
         user, _, token = base64.b64decode(request.headers.get("Authorization", "")[6:]).decode().partition(":")
@@ -138,6 +140,9 @@ class HttpsServer:
         done = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True, check=True)
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
+        if self.mode == "damaged" and b"packfile" in content:
+            middle = len(content) // 2
+            content = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
         self._reply(request, int(headers.pop("Status", "200")[:3]), headers, content)
 
     def _reply(self, request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes) -> None:
@@ -154,9 +159,9 @@ class SshServer:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self.private_key, accepted = ed25519()
+        self.private_key, self._accepted = ed25519()
         host_text, host_key = ed25519()
-        self._accepted, self._host_key = accepted, paramiko.Ed25519Key.from_private_key(io.StringIO(host_text))
+        self.host_keys: list[Any] = [paramiko.Ed25519Key.from_private_key(io.StringIO(host_text))]
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.known_hosts = f"[127.0.0.1]:{self.port} {host_key}"
@@ -185,7 +190,8 @@ class SshServer:
             contextlib.suppress(EOFError, OSError, paramiko.SSHException),
             contextlib.closing(paramiko.Transport(connection)) as transport,
         ):
-            transport.add_server_key(self._host_key)
+            for key in self.host_keys:
+                transport.add_server_key(key)
             session = _Session(self._accepted)
             transport.start_server(server=session)
             channel = transport.accept(10)

@@ -14,27 +14,39 @@ from types import FrameType
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
-from dulwich.client import GitClient, HTTPUnauthorized, SSHGitClient, SSHVendor, Urllib3HttpGitClient
+from dulwich.client import (
+    GitClient,
+    HTTPUnauthorized,
+    SSHGitClient,
+    SSHVendor,
+    Urllib3HttpGitClient,
+    default_user_agent_string,
+)
 from dulwich.errors import NotGitRepository
 from dulwich.protocol import Protocol
 from paramiko import (
     AuthenticationException,
-    BadHostKeyException,
     ECDSAKey,
     Ed25519Key,
+    HostKeys,
     MissingHostKeyPolicy,
     PKey,
     RSAKey,
     SSHClient,
 )
 from paramiko.hostkeys import HostKeyEntry
-from paramiko.ssh_exception import SSHException
+from paramiko.ssh_exception import IncompatiblePeer, SSHException
 from urllib3 import PoolManager, Retry
+from urllib3.exceptions import MaxRetryError
 
 READ_S: Final = 10.0
 """For the connection, and for the next bytes of an answer."""
 DEFAULT_USER: Final = "git"
 _OK, _NOT_FOUND, _REFUSED = 200, 404, frozenset({401, 403})
+_SHOWN: Final = 500
+"""Characters of a server's message."""
+_RSA, _RSA_SIGNATURES = "ssh-rsa", ("rsa-sha2-512", "rsa-sha2-256")
+_HOST_KEY_TYPES: Final = ("ssh-ed25519", *(f"ecdsa-sha2-nistp{bits}" for bits in (256, 384, 521)), *_RSA_SIGNATURES)
 
 
 # It writes the traceback of each connection that fails; the syncer writes one line.
@@ -43,6 +55,10 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 class GitError(Exception):
     """The repository cannot be read. The text never contains the token or the key."""
+
+
+class UnusableCommitError(GitError):
+    """The commit itself is the reason, so only another one can be used."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +94,12 @@ class GitServer:
             raise GitError(f"{self.url} begins with neither https:// nor ssh://")
         return _Https(
             f"https://{parts.netloc.rpartition('@')[2]}/",
-            # A second try comes with the next sync.
-            pool_manager=PoolManager(timeout=READ_S, retries=Retry(None, connect=0, read=0, redirect=3)),
+            pool_manager=PoolManager(
+                timeout=READ_S,
+                # A second try comes with the next sync. `other` has the errors of certificates.
+                retries=Retry(None, connect=0, read=0, other=0, redirect=3),
+                headers={"User-Agent": default_user_agent_string()},  # GitHub has no repositories for other clients
+            ),
             username=user if self.secret else None,
             password=self.secret,
             thin_packs=False,
@@ -87,14 +107,20 @@ class GitServer:
 
     def reason(self, error: Exception) -> str:
         """Return why the server was not read, without the secret."""
+        if isinstance(error.__cause__, MaxRetryError) and error.__cause__.reason:
+            error = error.__cause__.reason
         secret = "token" if self.url.startswith("https:") else "key"
         match error:
+            case HTTPUnauthorized() if self.secret is None:
+                text = f"{self.host} has no public repository {self.path}; set `dags.secret_arn`"
             case HTTPUnauthorized() | AuthenticationException():
                 text = f"{self.host} refuses the {secret}; check the secret of `dags.secret_arn`"
             case NotGitRepository():
                 text = f"{self.host} has no repository {self.path}, or the {secret} may not read it"
-            case BadHostKeyException():
-                text = f"{self.host} has another host key than `dags.known_hosts`; nothing was sent to it"
+            case IncompatiblePeer():
+                text = f"{self.host} offers no key of a type in `dags.known_hosts`, or old algorithms only: {error}"
+            case UnicodeEncodeError():
+                text = f"the secret of `dags.secret_arn` is no {secret}: it has a character that is not ASCII"
             case GitError():
                 text = str(error)
             case _:
@@ -165,8 +191,29 @@ class _Ssh(SSHGitClient):
             self._protocol.close()
 
 
-class _Refuse(MissingHostKeyPolicy):  # type: ignore[misc] # paramiko has no types
-    def missing_host_key(self, _client: object, hostname: str, _key: object) -> None:
+class _KnownHosts(MissingHostKeyPolicy):  # type: ignore[misc] # paramiko has no types
+    """Accepts the keys of known_hosts. A host may have two of one type, while it changes its key."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = []
+        for line in text.splitlines():
+            if entry := None if line.startswith("#") else HostKeyEntry.from_line(line):
+                hosts = HostKeys()
+                for name in entry.hostnames:
+                    hosts.add(name.lower() if name[0] != "|" else name, entry.key.get_name(), entry.key)
+                self._lines.append(hosts)
+
+    def unknown_types(self, hostname: str) -> list[str]:
+        """Return the types of keys that no line of the host has. paramiko would ask for one of them first."""
+        known = {kind for hosts in self._lines for kind in hosts.lookup(hostname) or ()}
+        known |= {*_RSA_SIGNATURES} if _RSA in known else set()
+        return [kind for kind in _HOST_KEY_TYPES if known and kind not in known]
+
+    def missing_host_key(self, _client: object, hostname: str, key: object) -> None:
+        if any(hosts.check(hostname, key) for hosts in self._lines):
+            return
+        if any(hosts.lookup(hostname) for hosts in self._lines):
+            raise GitError(f"{hostname} has another host key than `dags.known_hosts`; nothing was sent to it")
         raise GitError(f"`dags.known_hosts` has no key of {hostname}; nothing was sent to it")
 
 
@@ -175,7 +222,7 @@ class _Paramiko(SSHVendor):
 
     def __init__(self, key: PKey, known_hosts: str) -> None:
         self._key = key
-        self._known_hosts = known_hosts
+        self._known_hosts = _KnownHosts(known_hosts)
 
     def run_command(
         self,
@@ -190,14 +237,14 @@ class _Paramiko(SSHVendor):
     ) -> Any:
         """Return a channel in which the host runs `command`."""
         client = SSHClient()
-        client.set_missing_host_key_policy(_Refuse())
-        for line in self._known_hosts.splitlines():
-            if entry := None if line.startswith("#") else HostKeyEntry.from_line(line):
-                for name in entry.hostnames:
-                    client.get_host_keys().add(name, entry.key.get_name(), entry.key)
-        limits = {f"{kind}timeout": READ_S for kind in ("", "banner_", "auth_", "channel_")}
+        client.set_missing_host_key_policy(self._known_hosts)
+        name = host if port in {None, 22} else f"[{host}]:{port}"
+        options: dict[str, Any] = {f"{kind}timeout": READ_S for kind in ("", "banner_", "auth_", "channel_")}
+        options |= {"disabled_algorithms": {"keys": self._known_hosts.unknown_types(name)}}
         try:
-            client.connect(host, port or 22, username, pkey=self._key, allow_agent=False, look_for_keys=False, **limits)
+            client.connect(
+                host, port or 22, username, pkey=self._key, allow_agent=False, look_for_keys=False, **options
+            )
             channel = client.get_transport().open_session(timeout=READ_S)
             channel.settimeout(READ_S)
             if protocol_version in (None, 2):  # of the second protocol the server sends the asked references only
@@ -226,7 +273,7 @@ class _Channel:
         """
         data = bytes(self._output.read(size))
         if not data and (message := self._errors.read().decode(errors="replace").strip()):
-            raise GitError(message)
+            raise GitError(message[-_SHOWN:])
         return data
 
     def close(self) -> None:

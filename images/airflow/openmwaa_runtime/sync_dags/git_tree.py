@@ -6,13 +6,14 @@ A name such as `..` in a tree is refused like a key of a bucket: see `manifest.r
 
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from dulwich.object_store import BaseObjectStore
 from dulwich.objects import S_ISGITLINK, ObjectID
 
+from openmwaa_runtime.sync_dags.git_transport import UnusableCommitError
 from openmwaa_runtime.sync_dags.manifest import SourceObject
 
 MOST_ENTRIES: Final = 50_000
@@ -40,20 +41,21 @@ class CommitTree:
     refused: dict[str, str] = field(default_factory=dict)
     """Why a file has no content, by path; `files` fills it."""
     _entries_read: int = 0
+    _by_name: dict[ObjectID, Mapping[str, _Entry]] = field(default_factory=dict)
+    """The folders on the way to links: one may have thousands of links."""
 
     def files(self, folder: str) -> Iterator[SourceObject]:
         """Yield the files below a folder; those in `refused` have no ETag.
 
         Raises:
-            LookupError: the commit has no such folder.
-            OSError: there are too many files.
+            UnusableCommitError: the commit has no such folder, or too many files.
         """
         try:
             found = self._resolve(folder.split("/"))
         except _NoFileError:
-            raise LookupError(f"there is no folder {folder}") from None
+            raise UnusableCommitError(f"there is no folder {folder}") from None
         if not stat.S_ISDIR(found[-1].mode):
-            raise LookupError(f"{folder} is no folder")
+            raise UnusableCommitError(f"{folder} is no folder")
         yield from self._walk(found, "", frozenset())
 
     def _walk(self, path: Sequence[_Entry], at: str, parents: frozenset[ObjectID]) -> Iterator[SourceObject]:
@@ -63,7 +65,7 @@ class CommitTree:
             here = f"{at}{entry.name}"
             self._entries_read += 1
             if self._entries_read > MOST_ENTRIES:
-                raise OSError(f"the folder has more than {MOST_ENTRIES} files and folders")
+                raise UnusableCommitError(f"the folder has more than {MOST_ENTRIES} files and folders")
             try:
                 is_link = stat.S_ISLNK(entry.mode)
                 found = self._resolve([*(parent.name for parent in path), entry.name]) if is_link else [*path, entry]
@@ -92,7 +94,7 @@ class CommitTree:
                 if not found:
                     raise _NoFileError("a symbolic link that leaves the repository")
                 continue
-            entry = next((entry for entry in self._read(found[-1].sha) if entry.name == name), None)
+            entry = self._entry(found[-1].sha, name)
             if entry is not None and stat.S_ISLNK(entry.mode):
                 links += 1
                 target = self.store.get_raw(entry.sha)[1].decode("utf-8", "surrogateescape")
@@ -106,6 +108,11 @@ class CommitTree:
             if links > _MOST_LINKS:
                 raise _NoFileError("a symbolic link without an end")
         return found
+
+    def _entry(self, tree: ObjectID, name: str) -> _Entry | None:
+        if tree not in self._by_name:
+            self._by_name[tree] = {entry.name: entry for entry in self._read(tree)}
+        return self._by_name[tree].get(name)
 
     def _read(self, tree: ObjectID) -> Iterator[_Entry]:
         entries: Any = self.store[tree]

@@ -6,6 +6,7 @@ One object that cannot be read does not stop the others: it is left out and repo
 
 import json
 import random
+import resource
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ DEFAULT_INTERVAL_S = 10.0
 FOLDER_INTERVAL_S = 0.5
 """Of a folder on this machine, whose listing costs nothing."""
 LONGEST_WAIT_S = 60.0
+GIT_MEMORY = 400 << 20
+"""Bytes: a file takes three times its size. Without a limit the kernel may end the worker beside the syncer."""
 RETRY_S = 60.0
 """Until an object that could not be read is tried again, and the metric is published again."""
 
@@ -133,6 +136,7 @@ def _source(env: ContainerEnv, root: Path) -> tuple[str, str, DagSource]:
     from openmwaa_runtime.sync_dags.git_repository import GitRepository  # noqa: PLC0415 - 20 MiB, for a bucket idle
     from openmwaa_runtime.sync_dags.git_transport import GitServer  # noqa: PLC0415
 
+    resource.setrlimit(resource.RLIMIT_DATA, (GIT_MEMORY, GIT_MEMORY))
     ref, folder = env.environ["OPENMWAA_DAG_GIT_REF"], env.get("OPENMWAA_DAG_GIT_FOLDER") or ""
     secret = (env.get("OPENMWAA_DAG_GIT_SECRET") or "").strip() or None
     server = GitServer(url, secret, env.get("OPENMWAA_DAG_GIT_KNOWN_HOSTS") or "")
