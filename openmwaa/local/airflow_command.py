@@ -16,6 +16,7 @@ from openmwaa.local.errors import DaemonError, LocalError
 from openmwaa.local.install import venvs
 from openmwaa.local.install.images import airflow_packages
 from openmwaa.local.paths import LocalPaths
+from openmwaa.local.services.secrets import DAGS_SECRET_VARIABLE
 from openmwaa.progress import Progress, reported
 from openmwaa.subprocesses import Program, run
 
@@ -66,9 +67,12 @@ def author_variables(environment: Environment, packages: Path, home: Path, folde
 
 
 def without_airflow(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's variables without another Airflow's configuration; connections and variables stay."""
+    """Return this process's variables without another Airflow's configuration and the secret of the syncer.
+
+    Connections and variables stay.
+    """
     source = os.environ if environ is None else environ
-    dropped = ("AIRFLOW_HOME", "AIRFLOW_CONFIG", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME")
+    dropped = ("AIRFLOW_HOME", "AIRFLOW_CONFIG", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME", DAGS_SECRET_VARIABLE)
     return {name: value for name, value in source.items() if name not in dropped and not name.startswith("AIRFLOW__")}
 
 

@@ -120,6 +120,7 @@ def test_connections_and_variables_of_the_terminal_reach_the_test() -> None:
         "AIRFLOW_CONN_LAKE": "aws://",
         "AIRFLOW_VAR_STAGE": "dev",
         "AIRFLOW__CORE__FERNET_KEY": "x",
+        "OPENMWAA_DAGS_SECRET": "x",
         "PATH": "/bin",
     }
     assert without_airflow(source).keys() == {"AIRFLOW_CONN_LAKE", "AIRFLOW_VAR_STAGE", "PATH"}

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from openmwaa.local.services.secrets import LOCAL_MASTER_SECRET, EmulatedSecrets, SecretReference
+from openmwaa.local.services.secrets import LOCAL_DAGS_SECRET, LOCAL_MASTER_SECRET, EmulatedSecrets, SecretReference
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!cluster-1-AbCdEf"
 
@@ -36,3 +36,10 @@ async def test_postgresql_gets_the_master_password_before_it_is_returned() -> No
     assert await secrets.resolve(f"{LOCAL_MASTER_SECRET}:password::") == master["password"], (
         "the password must not change"
     )
+
+
+async def test_the_secret_of_git_is_that_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = EmulatedSecrets("http://127.0.0.1:1")
+    assert await secrets.resolve(LOCAL_DAGS_SECRET) == ""
+    monkeypatch.setenv("OPENMWAA_DAGS_SECRET", "token")
+    assert await secrets.resolve(LOCAL_DAGS_SECRET) == "token"
