@@ -14,6 +14,7 @@ import pytest
 
 from openmwaa_runtime.sync_dags import git_repository
 from openmwaa_runtime.sync_dags.git_transport import GitServer
+from openmwaa_runtime.sync_dags.git_tree import CommitTree
 from tests.support.git_server import TOKEN, HttpsServer, Repository, SshServer, ed25519
 from tests.support.git_syncing import LIMIT, Syncing
 
@@ -140,10 +141,13 @@ def test_a_file_system_that_has_no_more_links_gets_copies(
 def test_a_folder_of_links_is_read_once(
     syncing: Syncing, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from openmwaa_runtime.sync_dags.git_tree import CommitTree
+    read, trees = CommitTree._read, list[Any]()
 
-    read, trees = CommitTree._read, []
-    monkeypatch.setattr(CommitTree, "_read", lambda self, tree: trees.append(tree) or read(self, tree))
+    def counted(self: CommitTree, tree: Any) -> Any:
+        trees.append(tree)
+        return read(self, tree)
+
+    monkeypatch.setattr(CommitTree, "_read", counted)
     for number in range(200):
         repository.write({f"lib/m{number}.py": str(number)})
         (repository.work / f"m{number}.py").symlink_to(f"lib/m{number}.py")

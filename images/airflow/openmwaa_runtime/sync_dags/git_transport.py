@@ -43,7 +43,7 @@ READ_S: Final = 10.0
 """For the connection, and for the next bytes of an answer."""
 DEFAULT_USER: Final = "git"
 _OK, _NOT_FOUND, _REFUSED = 200, 404, frozenset({401, 403})
-_SECRET: Final = "`dags.secret_arn` (on your machine: OPENMWAA_DAGS_SECRET)"
+_FIELD: Final = "`dags.secret_arn` (on your machine: OPENMWAA_DAGS_SECRET)"
 _SHOWN: Final = 500
 """Characters of a server's message."""
 _RSA, _RSA_SIGNATURES = "ssh-rsa", ("rsa-sha2-512", "rsa-sha2-256")
@@ -113,15 +113,15 @@ class GitServer:
         secret = "token" if self.url.startswith("https:") else "key"
         match error:
             case HTTPUnauthorized() if self.secret is None:
-                text = f"{self.host} has no public repository {self.path}; set {_SECRET}"
+                text = f"{self.host} has no public repository {self.path}; set {_FIELD}"
             case HTTPUnauthorized() | AuthenticationException():
-                text = f"{self.host} refuses the {secret}; check the secret of {_SECRET}"
+                text = f"{self.host} refuses the {secret}; check the secret of {_FIELD}"
             case NotGitRepository():
                 text = f"{self.host} has no repository {self.path}, or the {secret} may not read it"
             case IncompatiblePeer():
                 text = f"{self.host} offers no key of a type in `dags.known_hosts`, or old algorithms only: {error}"
             case UnicodeEncodeError():
-                text = f"the secret of {_SECRET} is no {secret}: it has a character that is not ASCII"
+                text = f"the secret of {_FIELD} is no {secret}: it has a character that is not ASCII"
             case GitError():
                 text = str(error)
             case _:
@@ -287,6 +287,5 @@ def _private_key(text: str) -> PKey:
         with contextlib.suppress(SSHException, ValueError, IndexError):
             return kind.from_private_key(io.StringIO(text.strip() + "\n"))
     raise GitError(
-        f"the secret of {_SECRET} is no private key without a passphrase: Ed25519, ECDSA or RSA, as ssh-keygen "
-        "writes it"
+        f"the secret of {_FIELD} is no private key without a passphrase: Ed25519, ECDSA or RSA, as ssh-keygen writes it"
     )
