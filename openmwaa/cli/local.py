@@ -66,7 +66,6 @@ def up(
         raise typer.BadParameter("use --dags or --dags-from-bucket")
     require_local()
     from openmwaa.local.foreground import run_until_stopped  # noqa: PLC0415 - before the start: a signal ends it all
-    from openmwaa.local.login import USER  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.up import up as bring_up  # noqa: PLC0415
     from openmwaa.operate.sleep import wake_here  # noqa: PLC0415
 
@@ -194,7 +193,9 @@ def _login_line(path: Path, *, shown: bool) -> str:
         return f"Log in: {command('login', file=path)}"
     from openmwaa.local.login import USER  # noqa: PLC0415 - needs the extra `local`
 
-    password = f"  Password {_password(path)}\n" if shown else f"Show the password: {command('local', 'password', file=path)}"
+    password = (
+        f"  Password {_password(path)}\n" if shown else f"Show the password: {command('local', 'password', file=path)}"
+    )
     return f"  User     {USER}\n{password}"
 
 
