@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from openmwaa_runtime.auth.access import RequestContext
+from openmwaa_runtime.auth.access import RequestContext, RoleAction
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from openmwaa_runtime.auth.errors import AccessDeniedError
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.emulated
 
 ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:us-east-1:123456789012:environment/prod")
 CONTEXT = RequestContext("203.0.113.9")
-WEB, CLI = "airflow:CreateWebLoginToken", "airflow:CreateCliToken"
+WEB: RoleAction = "airflow:CreateWebLoginToken"
+CLI = "airflow:CreateCliToken"
 
 
 def document(action: str, *resources: str, effect: str = "Allow") -> str:
@@ -32,11 +33,10 @@ def document(action: str, *resources: str, effect: str = "Allow") -> str:
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[dict[str, Any]]:
-    """Clients of the emulator, with a user `viewer` and a role `analysts`."""
+    """The address of the emulator and its STS, with a user `viewer` and a role `analysts`."""
     with running_emulator(find_emulator(), services="iam,sts") as url:
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-        clients = {name: boto3.client(name, endpoint_url=url, **keys) for name in ("iam", "sts")}
-        iam = clients["iam"]
+        session = boto3.Session("test", "test", region_name="us-east-1")
+        iam: Any = session.client("iam", endpoint_url=url)
         iam.create_user(UserName="viewer")
         iam.put_user_policy(
             UserName="viewer", PolicyName="airflow", PolicyDocument=document(WEB, ENVIRONMENT.role(AirflowRole.VIEWER))
@@ -48,7 +48,7 @@ def account() -> Iterator[dict[str, Any]]:
         denied = document(WEB, ENVIRONMENT.role(AirflowRole.ADMIN), effect="Deny")
         iam.put_role_policy(RoleName="analysts", PolicyName="no-admin", PolicyDocument=denied)
         iam.put_role_policy(RoleName="analysts", PolicyName="cli", PolicyDocument=document(CLI, str(ENVIRONMENT)))
-        yield clients | {"url": url}
+        yield {"sts": session.client("sts", endpoint_url=url), "url": url}
 
 
 @pytest.fixture

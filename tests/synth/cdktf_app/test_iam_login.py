@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from openmwaa.config.aws_limits import MAX_ROLE_POLICY
 from openmwaa.config.environment import Environment
 from openmwaa_runtime.auth.settings import AuthSettings
-from tests.support.iam import ACCOUNT, ResolvedStack
+from tests.support.iam import ACCOUNT, ResolvedStack, characters
 from tests.support.iam_evaluation import Request, allowed
 from tests.support.stack import Stack, environment_of, secrets_of
 from tests.synth.cdktf_app.conftest import stack_of
@@ -197,3 +198,20 @@ def test_waf_limits_the_logins_and_not_the_api(public: Stack) -> None:
 def test_the_default_follows_one_constant() -> None:
     environment = Environment.model_validate({"name": "example", "web_access": {"allow_http": True}})
     assert web_server(stack_of())["OPENMWAA_LOGIN"] == environment.web_access.login
+
+
+def test_the_permissions_fit_into_the_role_of_all_components() -> None:
+    stack = iam(
+        name="e" * 80,
+        region="us-gov-east-1",
+        control_plane="COMPACT",
+        enable_execute_command=True,
+        startup_script_s3_path="startup.sh",
+        requirements_s3_path="requirements.txt",
+        fleets={
+            letter * 20: {"queues": [letter * 40, letter * 39 if letter > "a" else "default"]}
+            for letter in "abcdefghijkl"
+        },
+    )
+    size = characters(ResolvedStack(stack).policy("roles_control_plane"))
+    assert size <= MAX_ROLE_POLICY, size

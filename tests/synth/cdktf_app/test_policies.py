@@ -81,8 +81,9 @@ def test_no_action_has_a_wildcard(variants: dict[str, Stack]) -> None:
                 )
 
 
-def test_endpoints_allow_identities_of_this_account_only(no_internet: Stack) -> None:
-    statements = statements_of(no_internet)
+def test_endpoints_allow_identities_of_this_account_only(iam_without_internet: Stack) -> None:
+    """Beside them STS's endpoint passes the proofs of accounts in `role_table`."""
+    statements = statements_of(iam_without_internet)
     for key in EVERY_ACTION:
         (account,) = statements[key]["Condition"]["StringEquals"]["aws:PrincipalAccount"]
         assert account.endswith(".account_id}"), f"{key} lets {account} through"
