@@ -243,11 +243,7 @@ class AirflowContainers:
             "OPENMWAA_DATABASE_PASSWORDS": str(self._environment.rotation.database_passwords),
             **self._slot_variables(component),
             **self._artefact_variables(component),
-            # Variable of uvicorn: trust the X-Forwarded headers of the load balancers, which terminate TLS. No other
-            # client can reach the port.
-            **({"FORWARDED_ALLOW_IPS": self.access.proxies} if component == "web-server" else {}),
-            **(login_variables(self.context) if component == "web-server" else {}),
-            **({"OPENMWAA_MWAA_ENVIRONMENT": self.mwaa_description} if component == "web-server" else {}),
+            **(self._web_variables() if component == "web-server" else {}),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, module),
             **self._option_variables(),
         }
@@ -266,6 +262,16 @@ class AirflowContainers:
             readonly=not self._environment.enable_execute_command,
             stop_timeout_s=_STOP_TIMEOUT_S.get(component, STOP_TIMEOUT_S),
         )
+
+    def _web_variables(self) -> dict[str, str]:
+        return {
+            # Variable of uvicorn: trust the X-Forwarded headers of the load balancers, which terminate TLS. No other
+            # client can reach the port.
+            "FORWARDED_ALLOW_IPS": self.access.proxies,
+            "OPENMWAA_MWAA_ENVIRONMENT": self.mwaa_description,
+            "OPENMWAA_SCALER_URL": self.access.scaler_url,
+            **login_variables(self.context),
+        }
 
     def _with_dags(self, *containers: ContainerSpec) -> list[ContainerSpec]:
         """Return the containers of a task, with one syncer if any of them reads DAGs."""

@@ -129,6 +129,8 @@ def security_group_rules(environment: Environment) -> list[SecurityGroupRule]:
     rows += [SecurityGroupRule(caller, DATABASE, port, why) for caller, why in callers.items()]
     if environment.has_private_web or environment.has_cloudfront:
         rows.append(SecurityGroupRule(INTERNAL, "web_server", WEB_PORT, "Forwards requests of users"))
+    if environment.web_access.uses_iam:
+        rows.append(SecurityGroupRule("web_server", INTERNAL, SCALER_PORT, "Shows the scaler page after the login"))
     if environment.has_public_load_balancer:
         rows.append(SecurityGroupRule(PUBLIC, "web_server", WEB_PORT, "Forwards requests of users"))
     if isinstance(environment.broker, ElastiCache):

@@ -172,6 +172,14 @@ class Environment(ArtefactFields):
     def _class_has_defaults(cls, data: Any) -> Any:
         return control_plane.with_class_defaults(data) if isinstance(data, dict) else data
 
+    @model_validator(mode="before")
+    @classmethod
+    def _airflow_2_has_a_password(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not str(data.get("airflow_version", "")).startswith("2."):
+            return data
+        access = data.get("web_access") or {}
+        return {**data, "web_access": {"login": "PASSWORD", **access}} if isinstance(access, dict) else data
+
     @field_validator("metadata_database", "broker", mode="before")
     @classmethod
     def _kind_may_be_left_out(cls, value: Any, info: ValidationInfo) -> Any:
@@ -222,7 +230,18 @@ class Environment(ArtefactFields):
 
     @model_validator(mode="after")
     def _fields_are_consistent(self) -> Self:
+        self._check_components()
+        self._check_places()
+        self._check_limits()
+        return self
+
+    def _check_components(self) -> None:
         self.web_access.check(self.webserver_access_mode, region=self.region, network=self.network)
+        if self.web_access.uses_iam and not self.airflow.has_execution_api:
+            raise FieldError(
+                f"Airflow {self.airflow_version} has no login with AWS identities here; write `login: PASSWORD`",
+                *("web_access", "login"),
+            )
         control_plane.check(self.control_plane, self.airflow.components, self.model_fields_set, self.sizes)
         if self.min_webservers > self.max_webservers:
             raise FieldError(
@@ -244,6 +263,8 @@ class Environment(ArtefactFields):
                 "and the snapshot would be unreadable",
                 *("metadata_database", "final_snapshot"),
             )
+
+    def _check_places(self) -> None:
         self.network.check_development(
             self.metadata_database, protects_load_balancers=self.web_access.deletion_protection
         )
@@ -253,7 +274,11 @@ class Environment(ArtefactFields):
         regions.check(self.region, self.aws_services, self.network)
         check_arns(self.model_dump(exclude={"airflow_configuration_options", "tags", "terraform_state"}), self.region)
         if self.terraform_state:
-            check_arns(self.terraform_state.model_dump(), self.terraform_state.region or self.region, "terraform_state")
+            check_arns(
+                self.terraform_state.model_dump(),
+                self.terraform_state.region or self.region,
+                "terraform_state",
+            )
             if self.web_access.oidc and (self.terraform_state.key or "").startswith("openmwaa/"):
                 raise FieldError(
                     "pull requests may read the states in openmwaa/, and with `web_access.oidc` the state has the "
@@ -262,6 +287,8 @@ class Environment(ArtefactFields):
                 )
         if self.sleep:
             self.sleep.check(self.metadata_database)
+
+    def _check_limits(self) -> None:
         check_options(
             self.airflow_configuration_options,
             queues=self.queues,
@@ -287,7 +314,6 @@ class Environment(ArtefactFields):
             self.web_access.iam_login.tables.values(),
             self.tags,
         )
-        return self
 
     def _check_bounds(self, fleet: ResolvedFleet) -> None:
         """Raise FieldError if numbers of workers are inconsistent, at the field of the file that sets one of them."""

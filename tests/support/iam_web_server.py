@@ -48,7 +48,7 @@ class WebServer:
     """The application, its auth manager and a browser's requests."""
 
     def __init__(self, apps: str) -> None:
-        sys.modules["openmwaa_runtime.auth.service"] = SimpleNamespace(handlers=self._handlers)  # type: ignore[assignment]
+        sys.modules["openmwaa_runtime.web_handlers"] = SimpleNamespace(handlers=self._handlers)  # type: ignore[assignment]
         from airflow.api_fastapi.app import create_app, get_auth_manager
         from airflow.utils.db import initdb
         from starlette.testclient import TestClient

@@ -34,7 +34,7 @@ class AccessKey:
 def policy(environment: str, region: str, principal: str) -> str:
     """Return the IAM policy of a principal, as a policy for MWAA would be."""
     arn = f"arn:aws:airflow:{region}:{aws.ACCOUNT}"
-    reading = ["airflow:GetEnvironment", "airflow:ListEnvironments", "airflow:ListTagsForResource"]
+    reading = ["airflow:GetEnvironment", "airflow:ListTagsForResource"]
     statements = [
         {
             "Effect": "Allow",
@@ -46,6 +46,7 @@ def policy(environment: str, region: str, principal: str) -> str:
             "Action": ["airflow:*"] if principal == DEFAULT else ["airflow:CreateCliToken", *reading],
             "Resource": f"{arn}:environment/{environment}",
         },
+        {"Effect": "Allow", "Action": "airflow:ListEnvironments", "Resource": "*"},
     ]
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 

@@ -147,7 +147,7 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
         airflow = AirflowInProcess(
             lambda *user, lifetime_s: self.generate_jwt(IamUser(*user), expiration_time_in_seconds=lifetime_s)
         )
-        handler = import_module("openmwaa_runtime.auth.service").handlers(os.environ, airflow)
+        handler = import_module("openmwaa_runtime.web_handlers").handlers(os.environ, airflow)
         origins = conf.getlist("api", "access_control_allow_origins")
         options = {"handler": handler, "airflow": airflow, "web_url": self._settings.web_url}
         return [(DoorsMiddleware, {**options, "allowed_origins": origins})]

@@ -25,4 +25,4 @@ class AirflowPort(Protocol):
 
 
 Handlers = Callable[[Mapping[str, str], AirflowPort], Handler]
-"""`openmwaa_runtime.auth.service.handlers`: the variables of the container and Airflow -> the handler of all doors."""
+"""`openmwaa_runtime.web_handlers.handlers`: the variables of the container and Airflow -> the handler of all doors."""

@@ -89,7 +89,7 @@ RUNS_DAG_CODE: Final = frozenset(
 """Commands of MWAA's list that need DAG files. The web server has none: DAG code would see its secrets."""
 
 
-class CommandRefusedError(AuthError):
+class CliRefusedError(AuthError):
     """The command is not in the list, or an option is not."""
 
     status = 400
@@ -114,22 +114,22 @@ def parse(line: str, role: AirflowRole) -> Sequence[str]:
     """Return the words of a command, such as `dags trigger example`.
 
     Raises:
-        CommandRefusedError: it is not in the list, or has an option that is not.
+        CliRefusedError: it is not in the list, or has an option that is not.
         AccessDeniedError: the role is too low.
     """
     try:
         words = shlex.split(line)
     except ValueError as error:
-        raise CommandRefusedError(f"the command cannot be split into words: {error}") from error
+        raise CliRefusedError(f"the command cannot be split into words: {error}") from error
     if "\0" in line or len(words) > _MAX_WORDS:
-        raise CommandRefusedError(f"a command has at most {_MAX_WORDS} words and no NUL character")
+        raise CliRefusedError(f"a command has at most {_MAX_WORDS} words and no NUL character")
     name = next((name for n in (2, 1) if (name := " ".join(words[:n])) in COMMANDS), None)
     if name is None:
-        raise CommandRefusedError(_unknown(" ".join(words[:2])))
+        raise CliRefusedError(_unknown(" ".join(words[:2])))
     needed, options = COMMANDS[name]
     given = (word.partition("=")[0] for word in words[len(name.split()) :] if word.startswith("-"))
     if refused := next((option for option in given if option not in options), None):
-        raise CommandRefusedError(f"`{name}` has no option {refused} here; write options in full and apart")
+        raise CliRefusedError(f"`{name}` has no option {refused} here; write options in full and apart")
     if not role.includes(needed):
         raise AccessDeniedError(f"`{name}` needs the role {needed}; the token has {role}")
     return words

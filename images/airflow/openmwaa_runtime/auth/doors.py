@@ -12,7 +12,7 @@ from openmwaa_runtime.auth import pages
 from openmwaa_runtime.auth.access import RequestContext
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.audit import AuditLog, Outcome
-from openmwaa_runtime.auth.cli_door import CommandRefusedError, CommandResult, parse
+from openmwaa_runtime.auth.cli_door import CliRefusedError, CommandResult, parse
 from openmwaa_runtime.auth.errors import AuthError, AuthUnavailableError, ProofError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.logins import SESSION_S, Logins
@@ -99,7 +99,7 @@ class Doors:
                 raise ProofError("the token has no role")
             words = parse(request.body.decode(errors="replace").strip(), claims.role)
             result = self.run_command(words)
-        except CommandRefusedError as error:
+        except CliRefusedError as error:
             attempt.record("denied", reason=str(error))
             return _streams(CommandResult(2, b"", f"{error}\n".encode()))
         except AuthError as error:

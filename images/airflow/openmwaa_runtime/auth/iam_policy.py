@@ -20,14 +20,12 @@ from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from openmwaa_runtime.auth.errors import AuthUnavailableError, ProofError
 from openmwaa_runtime.auth.policy_cache import PolicyCache
 from openmwaa_runtime.auth.principal import Principal, PrincipalKind
-from openmwaa_runtime.auth.role_table import RoleTable, action_denied, role_denied
+from openmwaa_runtime.auth.role_table import WITHOUT_RESOURCE, RoleTable, action_denied, role_denied
 
 GRANTED_FOR_S: Final = 60
 DENIED_FOR_S: Final = 5
 """Also for an error of IAM: otherwise each waiting request would call a throttling IAM again."""
 _CLIENT: Final = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
-# This action has no resource (Service Authorization Reference, Amazon MWAA).
-_WITHOUT_RESOURCE: Final = frozenset({"airflow:ListEnvironments"})
 _TYPES: Final = {PrincipalKind.USER: "User", PrincipalKind.ROLE: "AssumedRole"}
 
 
@@ -82,7 +80,7 @@ class IamPolicy:
         """Return the policies that allow an action on the environment."""
         if self._table.find(principal):
             return self._table.allow(principal, action, context)
-        arn = "*" if action in _WITHOUT_RESOURCE else str(self._environment)
+        arn = "*" if action in WITHOUT_RESOURCE else str(self._environment)
         decisions = self._decide(principal, action, (arn,), context, lambda found: _granted(found, arn))
         if not _granted(decisions, arn):
             raise action_denied(self._environment, principal, action, _why(decisions))

@@ -16,6 +16,7 @@ A pattern is the ARN of a user, role, session, federated user or root user of on
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from openmwaa_runtime.auth.access import Grant, RequestContext, RoleAction
 from openmwaa_runtime.auth.airflow_role import AirflowRole
@@ -131,10 +132,15 @@ def role_denied(
     )
 
 
+WITHOUT_RESOURCE: Final = frozenset({"airflow:ListEnvironments"})
+"""Actions that policies allow on `*` only (Service Authorization Reference, Amazon MWAA)."""
+
+
 def action_denied(environment: EnvironmentArn, principal: Principal, action: str, why: str = "") -> AccessDeniedError:
     """Return AWS's answer to a principal that may not call an action on the environment."""
+    resource = "*" if action in WITHOUT_RESOURCE else environment
     return AccessDeniedError(
-        f"User: {principal.arn} is not authorized to perform: {action} on resource: {environment}{why}"
+        f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource}{why}"
     )
 
 

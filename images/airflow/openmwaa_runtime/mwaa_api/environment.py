@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from openmwaa_runtime.errors import UsageError
 
@@ -61,6 +62,8 @@ class EnvironmentDescription:
             raise UsageError(f"{VARIABLE} is not the description of an environment: {error!r}") from error
         if options:
             self._members["AirflowConfigurationOptions"] = options
+        if url := self._members.get("WebserverUrl"):
+            self._members["WebserverUrl"] = urlsplit(url).netloc  # a host name, as MWAA has it
 
     def members(self) -> dict[str, Any]:
         """What the file determines."""

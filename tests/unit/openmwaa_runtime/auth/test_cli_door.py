@@ -7,7 +7,7 @@ from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.cli_door import (
     COMMANDS,
     RUNS_DAG_CODE,
-    CommandRefusedError,
+    CliRefusedError,
     parse,
 )
 from openmwaa_runtime.auth.errors import AccessDeniedError
@@ -54,7 +54,7 @@ def test_words_are_as_in_a_shell_without_its_expansions() -> None:
     ],
 )
 def test_an_unlisted_command_is_refused(line: str) -> None:
-    with pytest.raises(CommandRefusedError):
+    with pytest.raises(CliRefusedError):
         parse(line, AirflowRole.ADMIN)
 
 
@@ -75,11 +75,11 @@ def test_an_unlisted_command_is_refused(line: str) -> None:
     ],
 )
 def test_an_unlisted_option_is_refused(line: str) -> None:
-    with pytest.raises(CommandRefusedError, match="has no option"):
+    with pytest.raises(CliRefusedError, match="has no option"):
         parse(line, AirflowRole.ADMIN)
 
 
 @pytest.mark.parametrize("name", sorted(RUNS_DAG_CODE))
 def test_a_command_with_dag_code_is_refused_with_another_way(name: str) -> None:
-    with pytest.raises(CommandRefusedError, match="openmwaa dags test"):
+    with pytest.raises(CliRefusedError, match="openmwaa dags test"):
         parse(name, AirflowRole.ADMIN)

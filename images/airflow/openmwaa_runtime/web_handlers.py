@@ -4,6 +4,7 @@
 import os
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.audit import AuditLog
 from openmwaa_runtime.auth.cli_door import CliRunner
 from openmwaa_runtime.auth.client_address import client_address
-from openmwaa_runtime.auth.doors import Doors, Session
+from openmwaa_runtime.auth.doors import PREFIXES, Doors, Session
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.iam_policy import IamPolicy, open_iam
 from openmwaa_runtime.auth.jwt_proof import IssuerKeys, JwtProofVerifier
@@ -21,6 +22,8 @@ from openmwaa_runtime.auth.login_store import LoginStore, PostgresLoginStore
 from openmwaa_runtime.auth.logins import Logins
 from openmwaa_runtime.auth.pinned_http import PinnedHttp
 from openmwaa_runtime.auth.principal import Principal
+from openmwaa_runtime.auth.scaler_page import PATH as SCALER_PATH
+from openmwaa_runtime.auth.scaler_page import ScalerPage
 from openmwaa_runtime.auth.settings import AuthSettings
 from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from openmwaa_runtime.auth.tokens import TokenIssuer
@@ -37,6 +40,7 @@ from openmwaa_runtime.mwaa_api.operations import Operations
 from openmwaa_runtime.mwaa_api.sigv4 import SignatureVerifier, served_hosts
 from openmwaa_runtime.release import installed_release
 
+SCALER_URL: Final = "OPENMWAA_SCALER_URL"
 API_CALL_S: Final = 60.0
 """MWAA's limit is 10 s."""
 _KEPT_FROM_COMMANDS: Final = frozenset(
@@ -120,10 +124,21 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
         context=lambda request: RequestContext(source_ip(request)),
     )
 
+    routes: dict[str, Handler] = {f"{API_PATH}/": api.handle}
+    if scaler_url := environ.get(SCALER_URL):
+        page = ScalerPage(scaler_url, f"{PREFIXES[0]}/login", lambda token: _may_list_dags(airflow, token))
+        routes[SCALER_PATH] = page.handle
+
     def handle(request: HttpRequest) -> HttpAnswer:
-        return api.handle(request) if request.raw_path.startswith(f"{API_PATH}/") else doors.handle(request)
+        found = next((route for path, route in routes.items() if request.raw_path.startswith(path)), doors.handle)
+        return found(request)
 
     return handle
+
+
+def _may_list_dags(airflow: AirflowPort, token: str) -> bool:
+    request = HttpRequest("GET", f"{installed_release().api}/dags", "limit=1", (), b"", "")
+    return airflow.call(request, token, API_CALL_S).status == HTTPStatus.OK
 
 
 def _operations(environ: Mapping[str, str], settings: AuthSettings, logins: Logins, airflow: AirflowPort) -> Operations:
@@ -144,7 +159,7 @@ def _operations(environ: Mapping[str, str], settings: AuthSettings, logins: Logi
         environment=settings.environment,
         description=EnvironmentDescription(environ[VARIABLE], environ),
         logins=logins,
-        live=RunningEnvironment(environ.get("OPENMWAA_SCALER_URL"), health),
+        live=RunningEnvironment(environ.get(SCALER_URL), health),
         call_airflow=call_airflow,
         api_prefix=release.api,
     )
