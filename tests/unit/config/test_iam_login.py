@@ -133,7 +133,7 @@ def test_the_web_server_reads_the_tables_of_the_file() -> None:
     ).web_access.iam_login
     found = AuthSettings.read({**NEEDED, **login.tables})
     assert [(entry.pattern.text, entry.role) for entry in found.role_table.rows] == [(BOB, "Op")]
-    assert [(issuer.issuer, issuer.account) for issuer in found.token_issuers] == [(ISSUER, "123456789012")]
+    assert found.token_issuers == {ISSUER: "123456789012"}
     assert [(access.tag, access.bundle) for access in found.dag_access] == [('team:"x" ${y}', None), (None, "main")]
     assert IamLogin().tables == {}
 

@@ -17,14 +17,6 @@ _NEEDED = ("OPENMWAA_ENVIRONMENT_ARN", "OPENMWAA_WEB_URL", "OPENMWAA_API_SECRET_
 
 
 @dataclass(frozen=True)
-class TrustedIssuer:
-    """The issuer of the JSON Web Tokens of an account's principals."""
-
-    issuer: str
-    account: str
-
-
-@dataclass(frozen=True)
 class DagAccess:
     """Principals that have `role` for the DAGs with a tag, or of a bundle."""
 
@@ -43,7 +35,8 @@ class AuthSettings:
     secret: str = field(repr=False)
     role_source: RoleSource
     role_table: RoleTable
-    token_issuers: tuple[TrustedIssuer, ...]
+    token_issuers: Mapping[str, str]
+    """The accounts of trusted issuers of JSON Web Tokens, by the issuer's address."""
     cli_role_scoping: bool
     proxy_hops: int
     dag_access: tuple[DagAccess, ...]
@@ -66,7 +59,7 @@ class AuthSettings:
             secret=environ["OPENMWAA_API_SECRET_KEY"],
             role_source="TABLE" if source == "TABLE" else "SIMULATION",
             role_table=RoleTable(environment, tuple(_role_rows(environ)), scoping),
-            token_issuers=tuple(_issuers(environ)),
+            token_issuers=dict(_issuers(environ)),
             cli_role_scoping=scoping,
             proxy_hops=int(_choice(environ, "OPENMWAA_PROXY_HOPS", "0", "1", "2")),
             dag_access=tuple(_dag_access(environ)),
@@ -95,13 +88,13 @@ def _role_rows(environ: Mapping[str, str]) -> Iterator[RoleRow]:
         yield RoleRow(_pattern(name, row["principal"]), _role(name, row["role"]))
 
 
-def _issuers(environ: Mapping[str, str]) -> Iterator[TrustedIssuer]:
+def _issuers(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     name = "OPENMWAA_TOKEN_ISSUERS"
     for row in _rows(environ, name, {"issuer", "account"}):
         issuer, account = row["issuer"], row["account"]
         if not (isinstance(issuer, str) and issuer.startswith("https://") and isinstance(account, str)):
             raise UsageError(f"{name}: an issuer is an address with https://, and an account is a text; got {row}")
-        yield TrustedIssuer(issuer, account)
+        yield issuer, account
 
 
 def _dag_access(environ: Mapping[str, str]) -> Iterator[DagAccess]:

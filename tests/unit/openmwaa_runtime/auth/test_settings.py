@@ -8,7 +8,7 @@ import pytest
 
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.principal import Principal, Proof
-from openmwaa_runtime.auth.settings import AuthSettings, TrustedIssuer, uses_iam_login
+from openmwaa_runtime.auth.settings import AuthSettings, uses_iam_login
 from openmwaa_runtime.errors import UsageError
 
 NEEDED = {
@@ -22,7 +22,7 @@ USER = "arn:aws:iam::123456789012:user/bob"
 def test_the_defaults_trust_no_issuer_and_no_proxy() -> None:
     found = AuthSettings.read(NEEDED)
     assert (str(found.environment), found.role_source) == (NEEDED["OPENMWAA_ENVIRONMENT_ARN"], "SIMULATION")
-    assert (found.token_issuers, found.dag_access, found.role_table.rows, found.proxy_hops) == ((), (), (), 0)
+    assert (found.token_issuers, found.dag_access, found.role_table.rows, found.proxy_hops) == ({}, (), (), 0)
     assert found.cli_role_scoping
     assert "secret words" not in repr(found)
 
@@ -47,7 +47,7 @@ def test_all_variables() -> None:
     assert row is not None
     assert row.role is AirflowRole.OP
     assert found.role_table.cli_role_scoping is False
-    assert found.token_issuers == (TrustedIssuer("https://i.tokens.sts.global.api.aws", "123456789012"),)
+    assert found.token_issuers == {"https://i.tokens.sts.global.api.aws": "123456789012"}
     assert [(access.tag, access.bundle, access.role) for access in found.dag_access] == [
         ("team:x", None, AirflowRole.USER),
         (None, "b", AirflowRole.VIEWER),
