@@ -26,6 +26,8 @@ class FakeIam:
     shape: Shape = "template"
     change: Callable[[Json], object] = lambda _: None
     """Changes each result before it is sent."""
+    action: str | None = None
+    """The answers are about this action."""
     error: str | BotoCoreError | None = None
     """The code of an error that IAM answers, or the client's own error."""
     calls: list[tuple[str, Json]] = field(default_factory=list)
@@ -74,7 +76,10 @@ class FakeIam:
             rows = [top | {"ResourceSpecificResults": rows}]
         elif self.shape == "first":
             rows = rows[:1]
-        return [{**row, "EvalActionName": action, "EvalDecision": row.pop("EvalResourceDecision")} for row in rows]
+        return [
+            {**row, "EvalActionName": self.action or action, "EvalDecision": row.pop("EvalResourceDecision")}
+            for row in rows
+        ]
 
     def _row(self, arn: str, granted: set[str]) -> Json:
         row = {

@@ -147,7 +147,7 @@ class IamPolicy:
                 return [result for page in pages for result in page["EvaluationResults"]]
 
             results = self._call("iam:SimulatePrincipalPolicy", source, read)
-            return _decisions(results, action, resources)
+            return _decisions(results, action)
 
         decisions = dict(ask(arns))
         # Emulators answer for the first resource only.
@@ -200,8 +200,8 @@ class _NoSuchPrincipalError(Exception):
     """IAM has no such user or role: it was deleted after the session began."""
 
 
-def _decisions(results: Sequence[Mapping[str, Any]], action: str, arns: Sequence[str]) -> Decisions:
-    """Return the decisions about exactly `arns`. In AWS's answer they are inside the result of the action."""
+def _decisions(results: Sequence[Mapping[str, Any]], action: str) -> Decisions:
+    """Return the decisions about `action`. In AWS's answer they are inside its result, one for each resource."""
     found: dict[str, PolicyDecision] = {}
     for result in results:
         if result.get("EvalActionName") != action:
@@ -211,7 +211,7 @@ def _decisions(results: Sequence[Mapping[str, Any]], action: str, arns: Sequence
         ]
         for row in specific:
             arn = str(row.get("EvalResourceName"))
-            if arn in arns and (arn not in found or found[arn].granted):
+            if arn not in found or found[arn].granted:  # a contradiction is no grant
                 found[arn] = _decision(row)
     return found
 

@@ -141,6 +141,13 @@ def test_a_decision_about_another_resource_is_none(what: str, shape: Shape) -> N
         policy(fake(*AirflowRole, shape=shape, change=change)).role(SESSION, "airflow:InvokeRestApi", None, CONTEXT)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_decision_about_another_action_is_none(shape: Shape) -> None:
+    iam = fake(*AirflowRole, shape=shape, action="airflow:CreateWebLoginToken")
+    with pytest.raises(AuthUnavailableError, match="no decision about arn:aws:airflow"):
+        policy(iam).role(SESSION, "airflow:InvokeRestApi", None, CONTEXT)
+
+
 def test_contradicting_decisions_about_a_resource_are_no_grant() -> None:
     iam = fake(VIEWER, shape="resource")
     several = iam._results
