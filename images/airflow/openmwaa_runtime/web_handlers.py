@@ -69,8 +69,7 @@ def verifiers_of(settings: AuthSettings, store: LoginStore, environ: Mapping[str
     found: dict[str, ProofVerifier] = {"sts": sts}
     if settings.token_issuers:
         issuers = {
-            trusted.issuer: (trusted.account, IssuerKeys(PinnedHttp(trusted.issuer)))
-            for trusted in settings.token_issuers
+            issuer: (account, IssuerKeys(PinnedHttp(issuer))) for issuer, account in settings.token_issuers.items()
         }
         found["jwt"] = JwtProofVerifier(settings.environment, issuers, store, time.time)
     return found
