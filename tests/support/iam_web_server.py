@@ -18,7 +18,7 @@ from openmwaa_runtime.auth.dag_access import DagRoles
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.settings import AuthSettings
-from openmwaa_runtime.auth.web_session import RevokedSessions, session_cookie
+from openmwaa_runtime.auth.web_session import RevokedSessions
 from tests.support import route_matrix
 
 WEB_URL = "https://airflow.example.com"
@@ -86,9 +86,7 @@ class WebServer:
         def handle(request: HttpRequest) -> HttpAnswer:
             if request.raw_path.endswith("/login"):
                 token = airflow.mint(principal(), AirflowRole.VIEWER, int(time.time()))
-                return HttpAnswer(
-                    303, headers={"Location": "/"}, cookies=[session_cookie(token, environ["OPENMWAA_WEB_URL"])]
-                )
+                return HttpAnswer(303, headers={"Location": "/"}, cookies=airflow.cookies(token))
             wanted = json.loads(request.body)
             token = airflow.mint(principal(), AirflowRole(wanted["role"]), int(time.time()))
             query = request.raw_query

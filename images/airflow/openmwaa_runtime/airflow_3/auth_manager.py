@@ -144,12 +144,15 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
 
     def get_fastapi_middlewares(self) -> list[tuple[Any, dict[str, Any]]]:
         """The doors. A plugin cannot serve them: Airflow reserves `/pluginsv2`."""
-        airflow = AirflowInProcess(
-            lambda *user, lifetime_s: self.generate_jwt(IamUser(*user), expiration_time_in_seconds=lifetime_s)
-        )
-        handler = import_module("openmwaa_runtime.web_handlers").handlers(os.environ, airflow)
+        web_url = self._settings.web_url
+
+        def mint(*user: Any, lifetime_s: int) -> str:
+            return self.generate_jwt(IamUser(*user), expiration_time_in_seconds=lifetime_s)
+
+        airflow = AirflowInProcess(mint, web_url)
+        handler = import_module("openmwaa_runtime.auth.service").handlers(os.environ, airflow)
         origins = conf.getlist("api", "access_control_allow_origins")
-        options = {"handler": handler, "airflow": airflow, "web_url": self._settings.web_url}
+        options = {"handler": handler, "airflow": airflow, "web_url": web_url}
         return [(DoorsMiddleware, {**options, "allowed_origins": origins})]
 
     is_authorized_configuration = _by_method("configuration")

@@ -6,7 +6,7 @@ The handlers are synchronous and know no framework. They get the request as it a
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.logins import SESSION_S
 from openmwaa_runtime.auth.principal import Principal
-from openmwaa_runtime.auth.web_session import is_foreign_write
+from openmwaa_runtime.auth.web_session import is_foreign_write, session_cookie
 
 PREFIXES = ("/aws_mwaa/", "/pluginsv2/aws_mwaa/")
 MAX_BODY = 10 * 1024 * 1024
@@ -40,14 +40,19 @@ class Mint(Protocol):
 class AirflowInProcess:
     """An AirflowPort: Airflow's application in this process."""
 
-    def __init__(self, mint: Mint) -> None:
+    def __init__(self, mint: Mint, web_url: str) -> None:
         self._mint = mint
+        self._web_url = web_url
         self._application: Application | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def mint(self, principal: Principal, role: AirflowRole, session_start: int, lifetime_s: int = SESSION_S) -> str:
         """Sign a token."""
         return self._mint(principal, role, session_start, lifetime_s=lifetime_s)
+
+    def cookies(self, token: str) -> Sequence[str]:
+        """Airflow's cookie."""
+        return (session_cookie(token, self._web_url),)
 
     def attach(self, application: Application) -> None:
         """Call this application in the current event loop."""

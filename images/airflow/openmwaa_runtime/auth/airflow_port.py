@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the doors and MWAA's API need of Airflow: sessions, and calls of its own API in the same process."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from openmwaa_runtime.auth.airflow_role import AirflowRole
@@ -17,6 +17,10 @@ class AirflowPort(Protocol):
 
     def mint(self, principal: Principal, role: AirflowRole, session_start: int, lifetime_s: int = SESSION_S) -> str:
         """Return a token of Airflow, for the cookie or as Bearer. A session ends after 12 h."""
+        ...
+
+    def cookies(self, token: str) -> Sequence[str]:
+        """Open a browser's session; the values of `Set-Cookie`. Airflow 2 does it for the request that is running."""
         ...
 
     def call(self, request: HttpRequest, token: str, timeout_s: float) -> HttpAnswer:

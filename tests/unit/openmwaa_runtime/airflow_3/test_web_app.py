@@ -21,7 +21,7 @@ class Server:
         self.answer = HttpAnswer(200, b"{}")
         self.may_answer = threading.Event()
         self.may_answer.set()
-        airflow = web_app.AirflowInProcess(lambda *_, lifetime_s: "")
+        airflow = web_app.AirflowInProcess(lambda *_, lifetime_s: "", URL)
         self.middleware = web_app.DoorsMiddleware(
             self.application, handler=self.handle, airflow=airflow, web_url=URL, deadline_s=deadline_s
         )
