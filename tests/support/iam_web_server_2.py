@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from types import SimpleNamespace
@@ -144,7 +145,10 @@ def sessions(server: FlaskServer) -> dict[str, Any]:
     found["login from another site"] = server.send(
         server.browser(), "POST", "/aws_mwaa/login", headers=evil
     ).status_code
-    server.send(admin, "GET", "/logout/")
+    page = server.send(admin, "GET", "/home").get_data(as_text=True)
+    form = {"csrf_token": re.search(r'csrf_token"[^>]*value="([^"]+)"', page)[1]}  # type: ignore[index]
+    found["logout without the form's token"] = server.send(admin, "POST", "/logout/").status_code
+    server.send(admin, "POST", "/logout/", data=form, headers={"Referer": f"{WEB_URL}/home"})
     found["after logout"] = dags(admin)
     found["another account"] = _user_name(server, principal(account="210987654321"))
     found["own account"] = _user_name(server, principal())
