@@ -33,8 +33,8 @@ OPTIONS = {
     "OPENMWAA_AIRFLOW_DATABASE_PASSWORD": "a login that nothing uses",
     "OPENMWAA_API_SECRET_KEY": "another secret of the tests",
 }
-# One route of each permission that tells two roles apart.
-ROUTES = (
+# Routes whose permissions separate the roles.
+ROUTES: tuple[tuple[str, str, object], ...] = (
     ("GET", "/api/v1/dags", None),
     ("PATCH", "/api/v1/dags?dag_id_pattern=~", {"is_paused": True}),
     ("POST", "/api/v1/dags/x/dagRuns", {}),

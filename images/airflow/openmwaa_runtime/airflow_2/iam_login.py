@@ -29,7 +29,6 @@ from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.settings import AuthSettings
 from openmwaa_runtime.auth.tokens import TokenIssuer
 from openmwaa_runtime.auth.web_session import RevokedSessions, is_foreign_write
-from openmwaa_runtime.components import login_for
 
 PREFIXES: Final = ("/aws_mwaa/", "/pluginsv2/aws_mwaa/")
 LOGIN_PAGE: Final = "/aws_mwaa/login"
@@ -148,7 +147,7 @@ class IamSecurityManager(FabAirflowSecurityManagerOverride):  # type: ignore[mis
 
     @cached_property
     def _store(self) -> PostgresLoginStore:
-        return PostgresLoginStore(login_for("web-server", os.environ))
+        return PostgresLoginStore.of_web_server(os.environ)
 
     @cached_property
     def _key(self) -> str:

@@ -31,7 +31,6 @@ from openmwaa_runtime.auth.logins import SESSION_S
 from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.settings import AuthSettings
 from openmwaa_runtime.auth.web_session import RevokedSessions
-from openmwaa_runtime.components import login_for
 
 _LOWEST_ROLE: Final[Mapping[str, Mapping[str, str]]] = json.loads(
     Path(__file__).with_name("fab_decisions.json").read_text("utf-8")
@@ -146,8 +145,9 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
         """The doors. A plugin cannot serve them: Airflow reserves `/pluginsv2`."""
         web_url = self._settings.web_url
 
-        def mint(*user: Any, lifetime_s: int) -> str:
-            return self.generate_jwt(IamUser(*user), expiration_time_in_seconds=lifetime_s)
+        def mint(principal: Principal, role: AirflowRole, session_start: int, *, lifetime_s: int) -> str:
+            user = IamUser(principal, role, session_start)
+            return self.generate_jwt(user, expiration_time_in_seconds=lifetime_s)
 
         airflow = AirflowInProcess(mint, web_url)
         handler = import_module("openmwaa_runtime.auth.service").handlers(os.environ, airflow)
@@ -210,7 +210,7 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
 
     @cached_property
     def _revoked(self) -> RevokedSessions:
-        return RevokedSessions(PostgresLoginStore(login_for("web-server", os.environ)).revoked)
+        return RevokedSessions(PostgresLoginStore.of_web_server(os.environ).revoked)
 
     @cached_property
     def _dag_roles(self) -> DagRoles:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from openmwaa_runtime.auth.errors import AuthUnavailableError
+from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import Login, PostgresConnection
 from openmwaa_runtime.errors import DatabaseError
 
@@ -44,6 +45,12 @@ class PostgresLoginStore:
     ) -> None:
         self._login = login
         self._open = open_connection
+
+    @classmethod
+    def of_web_server(cls, environ: Mapping[str, str]) -> "PostgresLoginStore":
+        """The store that the variables of the web server's container name."""
+        airflow = Credentials.read(environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
+        return cls(Login.read(environ, database="airflow", credentials=airflow))
 
     def use(self, token_id: str, expires_at: float) -> bool:
         """Insert the id; the primary key decides between two servers."""
