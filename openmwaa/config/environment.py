@@ -172,14 +172,6 @@ class Environment(ArtefactFields):
     def _class_has_defaults(cls, data: Any) -> Any:
         return control_plane.with_class_defaults(data) if isinstance(data, dict) else data
 
-    @model_validator(mode="before")
-    @classmethod
-    def _airflow_2_has_a_password(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not str(data.get("airflow_version", "")).startswith("2."):
-            return data
-        access = data.get("web_access") or {}
-        return {**data, "web_access": {"login": "PASSWORD", **access}} if isinstance(access, dict) else data
-
     @field_validator("metadata_database", "broker", mode="before")
     @classmethod
     def _kind_may_be_left_out(cls, value: Any, info: ValidationInfo) -> Any:
@@ -237,10 +229,11 @@ class Environment(ArtefactFields):
 
     def _check_components(self) -> None:
         self.web_access.check(self.webserver_access_mode, region=self.region, network=self.network)
-        if self.web_access.uses_iam and not self.airflow.has_execution_api:
+        if self.web_access.iam_login.dag_access and not self.airflow.has_execution_api:
             raise FieldError(
-                f"Airflow {self.airflow_version} has no login with AWS identities here; write `login: PASSWORD`",
-                *("web_access", "login"),
+                f"Airflow {self.airflow_version} has no roles for single DAGs here; leave `dag_access` out, or use "
+                "Airflow 3",
+                *("web_access", "iam_login", "dag_access"),
             )
         control_plane.check(self.control_plane, self.airflow.components, self.model_fields_set, self.sizes)
         if self.min_webservers > self.max_webservers:

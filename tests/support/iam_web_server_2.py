@@ -55,7 +55,7 @@ class FlaskServer:
 
     def __init__(self) -> None:
         service = SimpleNamespace(handlers=lambda _environ, airflow: self._handler(airflow))
-        sys.modules["openmwaa_runtime.auth.service"] = service  # type: ignore[assignment]
+        sys.modules["openmwaa_runtime.web_handlers"] = service  # type: ignore[assignment]
         from airflow.utils.db import initdb
         from airflow.www.app import create_app
 

@@ -10,11 +10,11 @@ from openmwaa_runtime.auth.access import Grant, RequestContext, RoleAction
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.audit import AuditLog
 from openmwaa_runtime.auth.cli_door import CommandResult
-from openmwaa_runtime.auth.doors import Doors, Session
+from openmwaa_runtime.auth.doors import Doors
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from openmwaa_runtime.auth.errors import AccessDeniedError, ProofError
-from openmwaa_runtime.auth.http_message import HttpRequest
-from openmwaa_runtime.auth.logins import Logins
+from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
+from openmwaa_runtime.auth.logins import SESSION_S, Logins
 from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.tokens import TokenIssuer
 
@@ -102,7 +102,8 @@ class World:
             **{
                 "logins": logins,
                 "environment_name": "analytics",
-                "open_session": self._open,
+                "airflow": OpenedSessions(self),
+                "clock": lambda: self.now,
                 "credentials": lambda principal: {"Version": 1, "AccessKeyId": principal.name},
                 "run_command": lambda words: CommandResult(0, " ".join(words).encode(), b""),
                 "source_ip": lambda request: request.peer,
@@ -111,9 +112,23 @@ class World:
             }
         )
 
-    def _open(self, principal: Principal, role: AirflowRole, lifetime_s: int) -> Session:
-        self.opened.append((principal, role))
-        return Session(("_token=session; Path=/",), "bearer", int(self.now) + lifetime_s)
+
+class OpenedSessions:
+    """An AirflowPort that records sessions in a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def mint(self, principal: Principal, role: AirflowRole, session_start: int, lifetime_s: int = SESSION_S) -> str:
+        assert (session_start, lifetime_s) == (int(self._world.now), SESSION_S)
+        self._world.opened.append((principal, role))
+        return "bearer"
+
+    def cookies(self, token: str) -> Sequence[str]:
+        return (f"_token={token}; Path=/",)
+
+    def call(self, request: HttpRequest, token: str, timeout_s: float) -> HttpAnswer:
+        raise NotImplementedError
 
 
 def request(

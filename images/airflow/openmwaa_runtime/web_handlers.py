@@ -14,7 +14,7 @@ from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.audit import AuditLog
 from openmwaa_runtime.auth.cli_door import CliRunner
 from openmwaa_runtime.auth.client_address import client_address
-from openmwaa_runtime.auth.doors import PREFIXES, Doors, Session
+from openmwaa_runtime.auth.doors import PREFIXES, Doors
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.iam_policy import IamPolicy, open_iam
 from openmwaa_runtime.auth.jwt_proof import IssuerKeys, JwtProofVerifier
@@ -28,9 +28,6 @@ from openmwaa_runtime.auth.settings import AuthSettings
 from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from openmwaa_runtime.auth.tokens import TokenIssuer
 from openmwaa_runtime.auth.verifier import ProofVerifier
-from openmwaa_runtime.auth.web_session import session_cookie
-from openmwaa_runtime.credentials import Credentials
-from openmwaa_runtime.database import Login
 from openmwaa_runtime.mwaa_api.app import PATH as API_PATH
 from openmwaa_runtime.mwaa_api.app import MwaaApi
 from openmwaa_runtime.mwaa_api.credentials import issue_credentials
@@ -47,12 +44,6 @@ _KEPT_FROM_COMMANDS: Final = frozenset(
     {"OPENMWAA_API_SECRET_KEY", "OPENMWAA_JWT_SECRET", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"}
 )
 """Commands of Airflow need neither: with them a command could sign tokens."""
-
-
-def store_of(environ: Mapping[str, str]) -> LoginStore:
-    """The store in Airflow's database."""
-    credentials = Credentials.read(environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
-    return PostgresLoginStore(Login.read(environ, database="airflow", credentials=credentials))
 
 
 def policy_of(settings: AuthSettings) -> AccessPolicy:
@@ -81,7 +72,7 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
     Raises:
         UsageError: a variable is missing or invalid.
     """
-    settings, store, audit = AuthSettings.read(environ), store_of(environ), AuditLog(print)
+    settings, store, audit = AuthSettings.read(environ), PostgresLoginStore.of_web_server(environ), AuditLog(print)
     tokens = TokenIssuer(settings.secret, settings.environment, store, time.time)
     logins = Logins(
         verifiers_of(settings, store, environ),
@@ -94,16 +85,11 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
     def source_ip(request: HttpRequest) -> str:
         return client_address(request, settings.proxy_hops)
 
-    def open_session(principal: Principal, role: AirflowRole, lifetime_s: int) -> Session:
-        now = int(time.time())
-        token = airflow.mint(principal, role, now, lifetime_s)
-        return Session((session_cookie(token, settings.web_url),), token, now + lifetime_s)
-
     commands = CliRunner({name: value for name, value in os.environ.items() if name not in _KEPT_FROM_COMMANDS})
     doors = Doors(
         logins=logins,
         environment_name=settings.environment.name,
-        open_session=open_session,
+        airflow=airflow,
         credentials=lambda principal: issue_credentials(tokens, principal),
         run_command=commands.run,
         source_ip=source_ip,

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, wraps
-from importlib import import_module
 from typing import Any, Final
 
 import jwt
@@ -29,6 +28,7 @@ from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.settings import AuthSettings
 from openmwaa_runtime.auth.tokens import TokenIssuer
 from openmwaa_runtime.auth.web_session import RevokedSessions, is_foreign_write
+from openmwaa_runtime.web_handlers import handlers
 
 PREFIXES: Final = ("/aws_mwaa/", "/pluginsv2/aws_mwaa/")
 LOGIN_PAGE: Final = "/aws_mwaa/login"
@@ -160,7 +160,7 @@ class IamSecurityManager(FabAirflowSecurityManagerOverride):  # type: ignore[mis
 
     @cached_property
     def _handler(self) -> Handler:
-        found: Handler = import_module("openmwaa_runtime.auth.service").handlers(os.environ, self)
+        found: Handler = handlers(os.environ, self)
         return found
 
     @cached_property

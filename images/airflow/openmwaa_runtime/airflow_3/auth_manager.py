@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +30,7 @@ from openmwaa_runtime.auth.logins import SESSION_S
 from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.settings import AuthSettings
 from openmwaa_runtime.auth.web_session import RevokedSessions
+from openmwaa_runtime.web_handlers import handlers
 
 _LOWEST_ROLE: Final[Mapping[str, Mapping[str, str]]] = json.loads(
     Path(__file__).with_name("fab_decisions.json").read_text("utf-8")
@@ -150,7 +150,7 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
             return self.generate_jwt(user, expiration_time_in_seconds=lifetime_s)
 
         airflow = AirflowInProcess(mint, web_url)
-        handler = import_module("openmwaa_runtime.auth.service").handlers(os.environ, airflow)
+        handler = handlers(os.environ, airflow)
         origins = conf.getlist("api", "access_control_allow_origins")
         options = {"handler": handler, "airflow": airflow, "web_url": web_url}
         return [(DoorsMiddleware, {**options, "allowed_origins": origins})]

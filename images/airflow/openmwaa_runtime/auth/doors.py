@@ -3,6 +3,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,7 @@ from urllib.parse import parse_qs
 
 from openmwaa_runtime.auth import pages
 from openmwaa_runtime.auth.access import RequestContext
+from openmwaa_runtime.auth.airflow_port import AirflowPort
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.audit import AuditLog, Outcome
 from openmwaa_runtime.auth.cli_door import CliRefusedError, CommandResult, parse
@@ -25,27 +27,18 @@ BODY_LIMIT: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Session:
-    """A new session: the cookies of a browser, or the bearer token of a program."""
-
-    cookies: Sequence[str]
-    bearer: str
-    expires_at: int
-
-
-@dataclass(frozen=True)
 class Doors:
     """Handles requests; each handler authenticates its caller itself, because Airflow does not for plugins."""
 
     logins: Logins
     environment_name: str
-    open_session: Callable[[Principal, AirflowRole, int], Session]
-    """Called with the caller, the role and the lifetime in seconds."""
+    airflow: AirflowPort
     credentials: Callable[[Principal], dict[str, Any]]
     """The answer of a `credential_process`."""
     run_command: Callable[[Sequence[str]], CommandResult]
     source_ip: Callable[[HttpRequest], str]
     audit: AuditLog
+    clock: Callable[[], float] = time.time
 
     def handle(self, request: HttpRequest) -> HttpAnswer:
         """Answer a request to one of the routes; 404 for others."""
@@ -80,11 +73,11 @@ class Doors:
             attempt.principal = claims.principal
             if claims.role is None:
                 raise ProofError("the token has no role")
-            session = self.open_session(claims.principal, claims.role, SESSION_S)
+            cookies = self.airflow.cookies(self.airflow.mint(claims.principal, claims.role, int(self.clock())))
         except AuthError as error:
             return attempt.failed(error, page=True)
         attempt.record("allowed", role=claims.role)
-        return HttpAnswer(303, headers={"Location": "/", "Cache-Control": "no-store"}, cookies=session.cookies)
+        return HttpAnswer(303, headers={"Location": "/", "Cache-Control": "no-store"}, cookies=cookies)
 
     def _cli(self, request: HttpRequest) -> HttpAnswer:
         """Run a command, and answer with both streams in base64, as MWAA does."""
@@ -134,8 +127,8 @@ class Doors:
             return {"cli_token": token, "web_server_hostname": self.logins.web_server_hostname, "role": role}
         if purpose == "api":
             grant = self.logins.policy.role(principal, "airflow:InvokeRestApi", wanted, context)
-            session = self.open_session(principal, grant.role, SESSION_S)
-            more = {"access_token": session.bearer, "expires_at": session.expires_at}
+            now = int(self.clock())
+            more = {"access_token": self.airflow.mint(principal, grant.role, now), "expires_at": now + SESSION_S}
         else:
             token, grant = self.logins.web_token(principal, wanted, context)
             more = {

@@ -6,6 +6,7 @@ Its workers use the metadata database themselves, and its DAG processor and web 
 
 from pathlib import Path
 
+from openmwaa_runtime.auth.settings import uses_iam_login
 from openmwaa_runtime.settings.connections import CONNECTIONS, WEB_PORT
 from openmwaa_runtime.settings.container_env import ContainerEnv
 from openmwaa_runtime.settings.defaults import DAG_CODE, DEFAULTS, refresh_interval, secrets_backend
@@ -13,9 +14,16 @@ from openmwaa_runtime.settings.model import AirflowSetting, fixed
 
 _ONLY_3 = (
     *("api.", "api_auth.", "dag_processor.", "execution_api.", "workers.", "core.execution_api_server_url"),
-    *("core.simple_auth_manager_", "database.sql_alchemy_conn_async", "scheduler.task_instance_heartbeat_timeout"),
-    "logging.dag_processor_child_process_log_directory",
+    *(
+        "core.simple_auth_manager_",
+        "core.auth_manager",
+        "database.sql_alchemy_conn_async",
+        "scheduler.task_instance_heartbeat_timeout",
+    ),
+    *("logging.dag_processor_child_process_log_directory", "core.auth_manager"),
 )
+_IAM_BACKEND = "openmwaa_runtime.airflow_2.iam_login"
+_BASIC_BACKENDS = "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth,airflow.api.auth.backend.session"
 _WORKER = frozenset({"worker"})
 _WEB = frozenset({"web-server"})
 _PROCESSOR = frozenset({"dag-processor"})
@@ -150,13 +158,14 @@ AIRFLOW_2_OWN: tuple[AirflowSetting, ...] = (
         "webserver.config_file",
         lambda _env: str(_WEB_CONFIG),
         "a file of the image",
-        "One user `admin` with a generated password, until there is a login with IAM.",
+        "The login: AWS principals, or with `login: PASSWORD` one user `admin` with a generated password.",
         _WEB,
     ),
-    fixed(
+    AirflowSetting(
         "api.auth_backends",
-        "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth,airflow.api.auth.backend.session",
-        "The REST API accepts the user and the password in each request.",
+        lambda env: _IAM_BACKEND if uses_iam_login(env.environ) else _BASIC_BACKENDS,
+        f"`{_IAM_BACKEND}`; with `login: PASSWORD` `{_BASIC_BACKENDS}`",
+        "The REST API accepts the token of `openmwaa api`, or the user and the password in each request.",
         _WEB,
     ),
 )

@@ -45,7 +45,7 @@ def last_line(world: World) -> dict[str, Any]:
 def test_a_web_token_opens_one_session(prefix: str, wanted: str | None, role: AirflowRole, world: World) -> None:
     token = web_token(world, wanted)
     answer = login(world, token, prefix)
-    assert (answer.status, answer.headers["Location"], answer.cookies) == (303, "/", ("_token=session; Path=/",))
+    assert (answer.status, answer.headers["Location"], answer.cookies) == (303, "/", ("_token=bearer; Path=/",))
     assert world.opened == [(ANNA, role)]
     again = login(world, token, prefix)
     assert (again.status, again.cookies) == (401, ())
