@@ -29,6 +29,7 @@ from openmwaa_runtime.mwaa_api.credentials import issue_credentials
 from openmwaa_runtime.mwaa_api.environment import EnvironmentDescription, OverrideRefusedError, WorkerBounds
 from openmwaa_runtime.mwaa_api.operations import Operations
 from openmwaa_runtime.mwaa_api.sigv4 import SignatureVerifier, served_hosts
+from tests.support.login_parts import MemoryLoginStore
 
 NAME = "analytics"
 REGION = "eu-central-1"
@@ -92,26 +93,15 @@ MEMBERS: dict[str, dict[str, Any]] = {
 REFUSED = {"CreateEnvironment", "DeleteEnvironment", "TagResource", "UntagResource"}
 
 
-class MemoryLoginStore:
+class BreakableLoginStore(MemoryLoginStore):
     """A LoginStore in memory; `broken` plays a database that does not answer."""
 
-    def __init__(self) -> None:
-        self.used: set[str] = set()
-        self.revocations: dict[str, float] = {}
-        self.broken = False
+    broken = False
 
     def use(self, token_id: str, expires_at: float) -> bool:
         if self.broken:
             raise AuthUnavailableError("the database does not answer; try again")
-        is_new = token_id not in self.used
-        self.used.add(token_id)
-        return is_new
-
-    def revoke(self, principal: str, before: float) -> None:
-        self.revocations[principal] = before
-
-    def revoked(self) -> Mapping[str, float]:
-        return self.revocations
+        return super().use(token_id, expires_at)
 
 
 @dataclass
@@ -191,7 +181,7 @@ class PlayedEnvironment:
 
     def __init__(self, *, web_url: str = WEB_URL, now: float | None = NOW, secret: str = "one secret") -> None:
         self.now = now
-        self.store, self.access = MemoryLoginStore(), PlayedAccess()
+        self.store, self.access = BreakableLoginStore(), PlayedAccess()
         self.airflow, self.live = PlayedAirflow(), PlayedLive()
         self.audit: list[dict[str, Any]] = []
         clock = lambda: time.time() if self.now is None else self.now  # noqa: E731

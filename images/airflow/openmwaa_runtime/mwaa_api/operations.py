@@ -41,6 +41,9 @@ FIELDS: Mapping[str, str] = {
 }
 """Member of UpdateEnvironment -> field of the environment file."""
 
+_CHECK_THEMSELVES = frozenset({"CreateCliToken", "CreateWebLoginToken", "InvokeRestApi"})
+"""Operations that need a role, or whose check is a part of making the token."""
+
 
 @dataclass(frozen=True)
 class ApiCall:
@@ -68,7 +71,6 @@ class Operations:
         self._environment = environment
         self._description = description
         self._logins = logins
-        self._access = logins.policy
         self._live = live
         self._call_airflow = call_airflow
         self._api_prefix = api_prefix
@@ -95,8 +97,8 @@ class Operations:
             AccessDeniedError: IAM does not allow the call.
             AuthUnavailableError: IAM, the database or Airflow does not answer.
         """
-        if name not in _AUTHORISED_BY_LOGINS:
-            self._access.allow(call.principal, f"airflow:{name}", call.context)
+        if name not in _CHECK_THEMSELVES:
+            self._logins.policy.allow(call.principal, f"airflow:{name}", call.context)
         if name != "CreateEnvironment":
             self._check_resource(call.values)
         return self._run[name](call)
@@ -156,7 +158,7 @@ class Operations:
         query = api_query(call.values.get("QueryParameters", {}))
         body = json.dumps(call.values["Body"]).encode() if "Body" in call.values else b""
         try:
-            role = self._access.role(call.principal, "airflow:InvokeRestApi", None, call.context).role
+            role = self._logins.policy.role(call.principal, "airflow:InvokeRestApi", None, call.context).role
         except AccessDeniedError as error:
             # MwaaHook falls back to a web login at "Airflow role" in the text.
             raise AccessDeniedError(f"No Airflow role granted in IAM. {error}") from error

@@ -234,10 +234,10 @@ def test_a_web_token_has_the_highest_role(client: Client) -> None:
     }
 
 
-def test_a_cli_token_leaves_the_role_to_the_cli_door(client: Client) -> None:
+def test_a_cli_token_has_the_role_that_limits_it(client: Client) -> None:
     found = client.call("CreateCliToken", Name=NAME)
     claims = client.environment.tokens.redeem(Purpose.CLI, found["CliToken"])
-    assert (claims.principal, claims.role) == (CALLER, None)
+    assert (claims.principal, claims.role) == (CALLER, AirflowRole.OP)
     assert found["WebServerHostname"] == "airflow.example.com"
     line = client.environment.audit[-1]
     assert (line["event"], line["outcome"], line["source_ip"]) == ("mwaa:CreateCliToken", "allowed", "203.0.113.7")
