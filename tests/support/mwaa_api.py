@@ -26,7 +26,7 @@ from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.tokens import Purpose, TokenIssuer
 from openmwaa_runtime.mwaa_api.app import MwaaApi
 from openmwaa_runtime.mwaa_api.credentials import issue_credentials
-from openmwaa_runtime.mwaa_api.environment import EnvironmentDescription, OverrideRefusedError, WorkerBounds
+from openmwaa_runtime.mwaa_api.environment import BoundsRefusedError, EnvironmentDescription, WorkerBounds
 from openmwaa_runtime.mwaa_api.operations import Operations
 from openmwaa_runtime.mwaa_api.sigv4 import SignatureVerifier, served_hosts
 from tests.support.login_parts import MemoryLoginStore
@@ -171,7 +171,7 @@ class PlayedLive:
         before = self.fleets[fleet]
         after = WorkerBounds(minimum or before.minimum, maximum or before.maximum)
         if after.minimum > after.maximum:
-            raise OverrideRefusedError(f"min ({after.minimum}) must not be above max ({after.maximum})")
+            raise BoundsRefusedError(f"min ({after.minimum}) must not be above max ({after.maximum})")
         self.overrides.append((fleet, minimum, maximum, by))
         self.fleets[fleet] = after
 

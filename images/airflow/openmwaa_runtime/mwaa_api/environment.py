@@ -17,7 +17,7 @@ Its AirflowConfigurationOptions are a list of names: the values are already vari
 """
 
 
-class OverrideRefusedError(Exception):
+class BoundsRefusedError(Exception):
     """The override is not possible; the message has the reason."""
 
 
@@ -44,7 +44,7 @@ class LiveEnvironment(Protocol):
         """Set the scaler's override of a fleet; None keeps a bound as it is.
 
         Raises:
-            OverrideRefusedError: the result would not be valid.
+            BoundsRefusedError: the result would not be valid.
         """
         ...
 

@@ -12,7 +12,7 @@ from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 from openmwaa_runtime.auth.errors import AccessDeniedError
 from openmwaa_runtime.auth.logins import Logins
 from openmwaa_runtime.auth.principal import Principal
-from openmwaa_runtime.mwaa_api.environment import EnvironmentDescription, LiveEnvironment, OverrideRefusedError
+from openmwaa_runtime.mwaa_api.environment import BoundsRefusedError, EnvironmentDescription, LiveEnvironment
 from openmwaa_runtime.mwaa_api.rest_api import AirflowCall, api_path, api_query, api_result
 from openmwaa_runtime.mwaa_api.service_model import ApiError, invalid
 
@@ -197,5 +197,5 @@ class Operations:
             raise invalid(f"which fleet? run `openmwaa scale --fleet NAME`; the fleets are {', '.join(fleets)}")
         try:
             self._live.set_override(fleets[0], minimum=minimum, maximum=maximum, by=by)
-        except OverrideRefusedError as error:
+        except BoundsRefusedError as error:
             raise invalid(str(error)) from error
