@@ -70,16 +70,19 @@ def task_definition_sizes(
     """Return the bytes, at most, of the fleets and of the options in the task definition that contains them.
 
     The scheduler is one of `components` in its task; these and `prepare-database` have the same variables. The web
-    server alone, in a task with the scheduler or in a smaller one, has the tables of `login`, and the tags and the
-    names of the options once more for MWAA's API.
+    server has the tags and the names of the options once more, for MWAA's API: `description`.
     """
     urls = sum(170 + len(queue) for fleet in fleets for queue in fleet.queues)
     # SCALER_CONFIG is JSON in a text; beside these fields a fleet has the names of its services there.
     written = (json.dumps(to_jsonable_python(asdict(fleet))) for fleet in fleets)
     settings = urls + sum(60 + 2 * len(fleet.name) for fleet in fleets) + sum(map(_json_bytes, written))
     values = sum(len('{"name":"AIRFLOW____","value":},') + len(key) + _json_bytes(options[key]) for key in options)
-    own = sum(map(_json_bytes, login)) + _json_bytes(json.dumps([[*options], tags or {}]))
-    return {"scaler": settings, "scheduler": (1 + components) * (urls + values) + own}
+    return {
+        "scaler": settings,
+        "scheduler": (1 + components) * (urls + values),
+        "web-server": urls + values,
+        "description": _json_bytes(json.dumps([[*options], tags or {}])),
+    }
 
 
 def check_task_definitions(
@@ -92,25 +95,25 @@ def check_task_definitions(
     """Raise FieldError if the options or the fleets do not fit into the task definition that contains them."""
     service = service_of["scheduler"]
     others = [*service_of.values()].count(service) - 1
-    sizes = task_definition_sizes(options, fleets, 1 + others, login if others else (), tags)
+    sizes = task_definition_sizes(options, fleets, 1 + others, tags)
+    sizes["web-server" if service_of["web-server"] != service else "scheduler"] += sizes["description"]
     more = "; or write `control_plane: SEPARATE`" if others else ""
-    for what, task, of, room, field, instead in (
+    field = "airflow_configuration_options" if options else "tags" if tags else "fleets"
+    room = TASK_DEFINITION_ROOM - others * CONTAINER_ROOM
+    for what, task, of, most, at, instead in (
         ("the fleets", "scaler", "scaler", TASK_DEFINITION_ROOM, "fleets", ""),
+        ("the options, all queues and the tags", "scheduler", service, room, field, more),
+        # Without `prepare-database`, which the scheduler has.
         (
-            *(
-                "the options, all queues and the tags",
-                "scheduler",
-                service,
-                TASK_DEFINITION_ROOM - others * CONTAINER_ROOM,
-            ),
-            *("airflow_configuration_options" if options else "tags" if tags else "fleets", more),
+            *("the options, all queues and the tags", "web-server", "web-server"),
+            *(TASK_DEFINITION_ROOM + CONTAINER_ROOM, field, ""),
         ),
     ):
-        if (size := sizes[task]) > room:
+        if (size := sizes[task]) > most:
             raise FieldError(
-                f"{what} take {size} bytes in the {of}'s task definition, and at most {room} fit{instead} "
+                f"{what} take {size} bytes in the {of}'s task definition, and at most {most} fit{instead} "
                 f"(rule: ecs RegisterTaskDefinition, {MAX_TASK_DEFINITION} bytes)",
-                field,
+                at,
             )
 
 

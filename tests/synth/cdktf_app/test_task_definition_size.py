@@ -48,6 +48,7 @@ def test_all_that_the_file_does_not_lengthen_fits_beside_the_room(longest_names:
         assert size < own, task
     assert characters(stack_of(name="e" * 80), "scheduler") < own
     assert characters(stack_of(name="e" * 80), "scaler") < own
+    assert characters(stack_of(name="e" * 80), "web-server") < own - CONTAINER_ROOM
 
 
 def test_a_task_of_all_components_fits_beside_its_room() -> None:

@@ -381,7 +381,7 @@ WRONG = {
         + "".join(f"  mine.a{number}: {'x' * 1000}\n" for number in range(25)),
         4,
         "airflow_configuration_options",
-        "the options, all queues and the tags take 52782 bytes in the scheduler's task definition, and at most 49152",
+        "the options, all queues and the tags take 52434 bytes in the scheduler's task definition, and at most 49152",
     ),
     "tags that do not fit into a task definition": (
         "name: a\nweb_access: {allow_http: true}\ntags:\n"
