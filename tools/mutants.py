@@ -48,6 +48,7 @@ TESTS = {
     "worker_agent/*.py": ["tests/unit/worker_agent/test_*.py", "tests/emulated/worker_agent/test_*.py"],
     "local_ecs/model/*.py": ["tests/unit/local_ecs/model/test_*.py", "tests/emulated/local_ecs/api/test_*.py"],
     "images/airflow/openmwaa_runtime/auth/*_proof.py": ["tests/unit/openmwaa_runtime/auth/test_*proof*.py"],
+    "images/airflow/openmwaa_runtime/mwaa_api/sigv4.py": ["tests/unit/openmwaa_runtime/mwaa_api/test_sigv4.py"],
     "images/airflow/openmwaa_runtime/auth/pinned_http.py": ["tests/emulated/openmwaa_runtime/test_proofs_over_http.py"],
 }
 """Files that may change, and their tests. None of them starts a process, because only the fork has the mutant."""
