@@ -11,8 +11,6 @@ from openmwaa.cli.login import Account, As, Url
 from openmwaa.cli.output import write_json
 from openmwaa.operate.airflow_login import Caller, exchange, required
 from openmwaa.operate.errors import CredentialsError
-from openmwaa.operate.exchange import Exchange
-from openmwaa.operate.identity_proof import identity_proof
 
 _RUNNING: Final = "OPENMWAA_CREDENTIALS_RUNNING"
 
@@ -39,15 +37,5 @@ def credentials(
             "profile to the command in ~/.aws/config."
         )
     os.environ[_RUNNING] = "1"
-    connection = connect(path, local=local)
-    exchange = Exchange(connection, _session(connection, profile), identity_proof, url, account)
-    write_json(exchange.request("credentials"))
-
-
-def _session(connection: Connection, profile: str | None) -> Any:
-    import boto3  # noqa: PLC0415 - an extra; `connect` has reported it if it is missing
-
-    with aws_errors(connection, "credentials", "the profile"):
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        chosen: dict[str, Any] = keys if connection.local and profile is None else {"profile_name": profile}
-        return boto3.session.Session(region_name=connection.environment.region, **chosen)
+    connection = required(connect(path, local=local))
+    write_json(exchange(connection, "credentials", Caller(principal, profile, account, url)))

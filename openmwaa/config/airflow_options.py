@@ -106,6 +106,9 @@ OWNED_OPTIONS: Final[tuple[OwnedOption, ...]] = (
     ),
     OwnedOption("api.base_url", "yours", "links in mails and logs; the load balancer keeps its own address"),
     OwnedOption("api.instance_name", "yours", "the heading of the pages"),
+    OwnedOption(
+        "core.auth_manager", "yours", "with another one there are no AWS identities, roles of IAM and MWAA API"
+    ),
     OwnedOption("core.simple_auth_manager_users", "yours", "only `admin` has a generated password"),
     OwnedOption("core.simple_auth_manager_passwords_file", "yours", "without the generated file there is no login"),
     OwnedOption("core.parallelism", "yours", "below all slots, fleets do not reach their maximum"),

@@ -70,7 +70,7 @@ def task_definition_sizes(
     """Return the bytes, at most, of the fleets and of the options in the task definition that contains them.
 
     The scheduler is one of `components` in its task; these and `prepare-database` have the same variables. The web
-    server has the tags and the names of the options once more, for MWAA's API: `description`.
+    server has the tables of `login`, and for MWAA's API the tags and the names of the options once more: `web`.
     """
     urls = sum(170 + len(queue) for fleet in fleets for queue in fleet.queues)
     # SCALER_CONFIG is JSON in a text; beside these fields a fleet has the names of its services there.
@@ -81,7 +81,7 @@ def task_definition_sizes(
         "scaler": settings,
         "scheduler": (1 + components) * (urls + values),
         "web-server": urls + values,
-        "description": _json_bytes(json.dumps([[*options], tags or {}])),
+        "web": sum(map(_json_bytes, login)) + _json_bytes(json.dumps([[*options], tags or {}])),
     }
 
 
@@ -95,8 +95,8 @@ def check_task_definitions(
     """Raise FieldError if the options or the fleets do not fit into the task definition that contains them."""
     service = service_of["scheduler"]
     others = [*service_of.values()].count(service) - 1
-    sizes = task_definition_sizes(options, fleets, 1 + others, tags)
-    sizes["web-server" if service_of["web-server"] != service else "scheduler"] += sizes["description"]
+    sizes = task_definition_sizes(options, fleets, 1 + others, login, tags)
+    sizes["web-server" if service_of["web-server"] != service else "scheduler"] += sizes["web"]
     more = "; or write `control_plane: SEPARATE`" if others else ""
     field = "airflow_configuration_options" if options else "tags" if tags else "fleets"
     room = TASK_DEFINITION_ROOM - others * CONTAINER_ROOM

@@ -246,7 +246,7 @@ ROWS: Mapping[str, Row] = {
             }
         }
     ),
-    "web_access.login": May({"web_access": {"login": "IAM"}}, "byo"),
+    "web_access.login": May({"web_access": {"login": "PASSWORD"}}),
     **{
         f"web_access.iam_login.{field}": May({"web_access": {"login": "IAM", "iam_login": IAM_LOGIN}}, "byo")
         for field in (

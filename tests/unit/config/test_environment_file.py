@@ -204,7 +204,12 @@ WRONG = {
     ),
     "text for a number": ("name: a\nmax_workers: many", 2, "max_workers", "valid integer"),
     "more than the most": ("name: a\nmin_workers: 4\nmax_workers: 2", 2, "min_workers", "raise `max_workers`"),
-    "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 2, "webserver_access_mode", "login: IAM"),
+    "public web server": (
+        "name: a\nwebserver_access_mode: PUBLIC_ONLY\nweb_access:\n  login: PASSWORD",
+        2,
+        "webserver_access_mode",
+        "login: IAM",
+    ),
     "plain HTTP not allowed": ("name: a", 1, "web_access", "allow_http: true"),
     "CPU without memory": (
         "name: a\nfleets:\n  x:\n    queues: [default]\n    cpu: 1024",

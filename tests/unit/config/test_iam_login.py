@@ -140,7 +140,7 @@ def test_the_web_server_reads_the_tables_of_the_file() -> None:
 
 def test_the_tables_count_in_the_task_of_all_components() -> None:
     table = {"role_table": [row(f"{BOB}{n:030}") for n in range(50)]}
-    options = {f"mine.a{index}": "x" * 1000 for index in range(5)}
+    options = {f"mine.a{index}": "x" * 1000 for index in range(4)}
     environment({}, airflow_configuration_options=options, control_plane="COMPACT")
     environment(table, airflow_configuration_options=options, control_plane="SEPARATE")
     with pytest.raises(ValidationError, match="the control-plane's task definition"):

@@ -69,7 +69,11 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("cn-north-1 has no Cognito", "web_access.cognito"),
     ),
     "endpoints with unknown names": (
-        {"region": "cn-north-1", "network": {"egress": "ENDPOINTS_ONLY"}},
+        {
+            "region": "cn-north-1",
+            "network": {"egress": "ENDPOINTS_ONLY"},
+            "web_access": {"allow_http": True, "login": "PASSWORD"},
+        },
         ("ENDPOINTS_ONLY does not support the partition aws-cn",),
     ),
 }

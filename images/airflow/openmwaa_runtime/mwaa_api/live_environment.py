@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from openmwaa_runtime.auth.errors import AuthUnavailableError
 from openmwaa_runtime.auth.pinned_http import PinnedHttp
-from openmwaa_runtime.mwaa_api.environment import OverrideRefusedError, WorkerBounds
+from openmwaa_runtime.mwaa_api.environment import BoundsRefusedError, WorkerBounds
 
 
 class RunningEnvironment:
@@ -42,9 +42,9 @@ class RunningEnvironment:
         """Refuse: the web server must not have the right to write overrides, because DAG code may share its role.
 
         Raises:
-            OverrideRefusedError: always.
+            BoundsRefusedError: always.
         """
-        raise OverrideRefusedError(
+        raise BoundsRefusedError(
             f"{by} can change the workers of {fleet} with `openmwaa scale {fleet} --min {minimum} --max {maximum}`; "
             "the web server has no right to write overrides"
         )

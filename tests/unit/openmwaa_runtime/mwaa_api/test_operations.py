@@ -176,6 +176,7 @@ def test_the_environment_has_what_the_file_and_the_moment_determine(client: Clie
     found = client.call("GetEnvironment", Name=NAME)["Environment"]
     expected = {
         **DESCRIPTION,
+        "WebserverUrl": "airflow.example.com",
         "CreatedAt": datetime(2026, 12, 1, 10, 20, 30, tzinfo=UTC),
         "AirflowConfigurationOptions": {"core.default_task_retries": "2"},
         "Status": "AVAILABLE",
