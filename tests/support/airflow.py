@@ -37,7 +37,7 @@ def run_airflow_program(program: str, folder: Path, version: str = VERSION, **op
     """Run a program with Airflow's Python and our runtime, without any service. Returns its last line, read as JSON."""
     database = f"sqlite:///{folder}/airflow.db"
     connection = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database}
-    with airflow_process(program, folder, version, **connection, **options) as process:
+    with airflow_process(program, folder, version, **{**connection, **options}) as process:
         return result_of(process)
 
 

@@ -127,7 +127,7 @@ main()
 
 
 def run(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    (folder / "environment.yaml").write_text(f"{LEAST_YAML}  login: IAM\n", encoding="utf-8")
+    (folder / "environment.yaml").write_text(LEAST_YAML, encoding="utf-8")
     (folder / "config").write_text(
         "[profile me]\naws_access_key_id = AKIAME\naws_secret_access_key = x\n", encoding="utf-8"
     )

@@ -19,10 +19,10 @@ from openmwaa.local.up import Up
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
+def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
     (tmp_path / "environment.yaml").write_text("name: trial\nweb_access: {allow_http: true}\n")
     made = Up(tmp_path / "environment.yaml", progress=print)
-    made._create_principals = lambda _status: None  # type: ignore[method-assign] # it needs the emulator
+    monkeypatch.setattr(Up, "_create_principals", lambda _up, _status: None)  # it needs the emulator
     yield made
     shutil.rmtree(made._paths.runtime, ignore_errors=True)
 
