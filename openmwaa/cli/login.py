@@ -57,6 +57,26 @@ def login(
         print_line(address)
 
 
+def logout(
+    path: EnvironmentPath = DEFAULT_FILE,
+    *,
+    _environment: EnvironmentOption = None,
+    of: Annotated[
+        str | None,
+        typer.Option("--of", help="The ARN of another principal, as `whoami` prints it; needs Admin.", metavar="ARN"),
+    ] = None,
+    principal: As = None,
+    account: Account = None,
+    url: Url = None,
+    local: Local = None,
+) -> None:
+    """End all your sessions and keys, or those of another principal; web servers refuse them after 5 seconds."""
+    connection = required(connect(path, local=local))
+    caller = Caller(principal, account=account, url=url)
+    answer = exchange(connection, "revoke", caller, principal=of)
+    print_line(f"All sessions of {answer['revoked']} end within 5 seconds.")
+
+
 def whoami(
     path: EnvironmentPath = DEFAULT_FILE,
     *,

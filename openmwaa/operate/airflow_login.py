@@ -13,7 +13,7 @@ from openmwaa.operate.errors import CredentialsError, OperateError
 from openmwaa.operate.identity_proof import identity_proof
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 
-Purpose = Literal["web", "cli", "api", "credentials"]
+Purpose = Literal["web", "cli", "api", "credentials", "revoke"]
 
 
 def required(connection: Connection) -> Connection:
@@ -52,9 +52,16 @@ DEFAULT_CALLER: Final = Caller()
 
 
 def exchange(
-    connection: Connection, purpose: Purpose, caller: Caller = DEFAULT_CALLER, *, role: str | None = None
+    connection: Connection,
+    purpose: Purpose,
+    caller: Caller = DEFAULT_CALLER,
+    *,
+    role: str | None = None,
+    principal: str | None = None,
 ) -> Mapping[str, Any]:
     """Prove the caller's identity, and return the answer of the web server.
+
+    `principal` is the ARN of the principal whose sessions to revoke; None: the caller.
 
     Raises:
         CredentialsError: there are no credentials, or no such principal.
@@ -64,7 +71,7 @@ def exchange(
     environment = _environment_arn(connection, session, caller.account)
     issuers = [trusted.issuer for trusted in connection.environment.web_access.iam_login.token_issuers]
     proof = identity_proof(connection, session, environment, issuers)
-    content = json.dumps({"proof": proof, "purpose": purpose, "role": role}).encode()
+    content = json.dumps({"proof": proof, "purpose": purpose, "role": role, "principal": principal}).encode()
     return dict(send(connection, "POST", f"{caller.web_url(connection)}{LOGIN_PATH}/exchange", content))
 
 

@@ -103,6 +103,7 @@ class World:
                 "logins": logins,
                 "environment_name": "analytics",
                 "airflow": OpenedSessions(self),
+                "store": self.store,
                 "clock": lambda: self.now,
                 "credentials": lambda principal: {"Version": 1, "AccessKeyId": principal.name},
                 "run_command": lambda words: CommandResult(0, " ".join(words).encode(), b""),

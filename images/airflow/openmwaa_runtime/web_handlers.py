@@ -90,6 +90,7 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
         logins=logins,
         environment_name=settings.environment.name,
         airflow=airflow,
+        store=store,
         credentials=lambda principal: issue_credentials(tokens, principal),
         run_command=commands.run,
         source_ip=source_ip,

@@ -86,7 +86,12 @@ def test_the_proof_is_exchanged_for_keys(door: Door) -> None:
     ((path, body),) = door.received
     arn = "arn:aws:airflow:us-east-1:123456789012:environment/example"
     assert path == "/aws_mwaa/exchange"
-    assert body == {"proof": f"proof of jane for {arn} ['{ISSUER}']", "purpose": "credentials", "role": None}
+    assert body == {
+        "proof": f"proof of jane for {arn} ['{ISSUER}']",
+        "purpose": "credentials",
+        "role": None,
+        "principal": None,
+    }
 
 
 @pytest.mark.parametrize(

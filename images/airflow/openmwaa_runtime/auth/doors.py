@@ -17,11 +17,13 @@ from openmwaa_runtime.auth.audit import AuditLog, Outcome
 from openmwaa_runtime.auth.cli_door import CliRefusedError, CommandResult, parse
 from openmwaa_runtime.auth.errors import AuthError, AuthUnavailableError, ProofError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
+from openmwaa_runtime.auth.login_store import LoginStore
 from openmwaa_runtime.auth.logins import SESSION_S, Logins
-from openmwaa_runtime.auth.principal import Principal
+from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.tokens import Purpose
 
 PREFIXES: Final = ("/aws_mwaa", "/pluginsv2/aws_mwaa")
+_PURPOSES: Final = ("web", "cli", "api", "credentials", "revoke")
 BODY_LIMIT: Final = 64 * 1024
 """Bytes of a request: the longest is a command with a `--conf`."""
 
@@ -33,6 +35,7 @@ class Doors:
     logins: Logins
     environment_name: str
     airflow: AirflowPort
+    store: LoginStore
     credentials: Callable[[Principal], dict[str, Any]]
     """The answer of a `credential_process`."""
     run_command: Callable[[Sequence[str]], CommandResult]
@@ -104,18 +107,29 @@ class Doors:
         """Exchange a proof of identity for a token of the wanted purpose."""
         attempt = _Attempt(self, "exchange", request)
         try:
-            proof, purpose, wanted = _exchange_fields(request.body)
+            proof, purpose, wanted, whose = _exchange_fields(request.body)
         except (ValueError, KeyError, TypeError, AttributeError):
             names = ", ".join(AirflowRole)
-            message = f"send JSON with `proof`, `purpose` (web, cli, api or credentials) and perhaps `role` ({names})"
+            message = f"send JSON with `proof`, `purpose` ({', '.join(_PURPOSES)}) and perhaps `role` ({names})"
             return HttpAnswer.of_json(400, {"message": message})
         try:
             attempt.principal = principal = self.logins.verify(proof)
-            answer = self._answer(principal, purpose, wanted, attempt.context)
+            if purpose == "revoke":
+                answer = self._revoke(principal, whose or principal.arn, attempt.context)
+            else:
+                answer = self._answer(principal, purpose, wanted, attempt.context)
         except AuthError as error:
             return attempt.failed(error)
-        attempt.record("allowed", purpose=purpose, **{key: answer[key] for key in ("role",) if key in answer})
+        attempt.record("allowed", purpose=purpose, **{key: answer[key] for key in ("role", "revoked") if key in answer})
         return HttpAnswer.of_json(200, answer)
+
+    def _revoke(self, principal: Principal, whose: str, context: RequestContext) -> dict[str, Any]:
+        """End all sessions and credentials of the caller; those of another principal need Admin."""
+        if whose != principal.arn:
+            self.logins.policy.role(principal, "airflow:CreateWebLoginToken", AirflowRole.ADMIN, context)
+            Principal.read(whose, Proof.STS)
+        self.store.revoke(whose, self.clock())
+        return {"revoked": whose, "iam_identity": principal.arn}
 
     def _answer(
         self, principal: Principal, purpose: str, wanted: AirflowRole | None, context: RequestContext
@@ -160,12 +174,12 @@ class _Attempt:
         return HttpAnswer.of_json(error.status, {"message": str(error)})
 
 
-def _exchange_fields(body: bytes) -> tuple[str, str, AirflowRole | None]:
+def _exchange_fields(body: bytes) -> tuple[str, str, AirflowRole | None, str | None]:
     content = json.loads(body)
-    proof, purpose, role = content["proof"], content["purpose"], content.get("role")
-    if not isinstance(proof, str) or purpose not in ("web", "cli", "api", "credentials"):
+    proof, purpose, role, whose = (content.get(name) for name in ("proof", "purpose", "role", "principal"))
+    if not isinstance(proof, str) or purpose not in _PURPOSES or not isinstance(whose, str | None):
         raise ValueError(purpose)
-    return proof, purpose, None if role is None else AirflowRole(role)
+    return proof, purpose, None if role is None else AirflowRole(role), whose
 
 
 def _streams(result: CommandResult) -> HttpAnswer:

@@ -103,7 +103,24 @@ def test_an_api_session_has_a_bearer_token_and_no_cookie(world: World) -> None:
 def test_a_malformed_exchange_is_an_error_with_the_form(body: bytes, world: World) -> None:
     answer = world.doors().handle(request("POST", "/aws_mwaa/exchange", body))
     assert answer.status == 400
-    assert b"`purpose` (web, cli, api or credentials)" in answer.body
+    assert b"`purpose` (web, cli, api, credentials, revoke)" in answer.body
+
+
+def test_callers_revoke_their_own_sessions(world: World) -> None:
+    answer = exchange(world, proof=PROOF, purpose="revoke")
+    assert (answer.status, json.loads(answer.body)["revoked"]) == (200, ANNA.arn)
+    assert world.store.revoked() == {ANNA.arn: world.now}
+    assert last_line(world)["revoked"] == ANNA.arn
+
+
+def test_only_admin_revokes_the_sessions_of_others(world: World) -> None:
+    other = "arn:aws:iam::123456789012:user/bob"
+    assert exchange(world, proof=PROOF, purpose="revoke", principal=other).status == 403
+    assert world.store.revoked() == {}
+    world.policy.roles[ANNA.arn] = [AirflowRole.ADMIN]
+    assert exchange(world, proof=PROOF, purpose="revoke", principal=other).status == 200
+    assert world.store.revoked() == {other: world.now}
+    assert exchange(world, proof=PROOF, purpose="revoke", principal="bob").status == 401
 
 
 @pytest.mark.parametrize("body", [b"", b"token", b"token=", b"token=a&token=b", b"token=%ff", b"\xff=1"], ids=repr)
