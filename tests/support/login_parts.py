@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of the login for tests: a store in memory, a policy of a table, and doors with both."""
+"""Parts of the login for tests: a policy of a table, and doors with both."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,31 +16,11 @@ from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.logins import SESSION_S, Logins
 from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.tokens import TokenIssuer
+from tests.support.fake_login_store import FakeLoginStore
 
 ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:environment/analytics")
 ANNA = Principal.read("arn:aws:sts::123456789012:assumed-role/analyst/anna", Proof.STS)
 SECRET = "the secret of the web servers of this test"
-
-
-class MemoryLoginStore:
-    """A LoginStore that all servers of a test share."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.used: set[str] = set()
-        self.before: dict[str, float] = {}
-
-    def use(self, token_id: str, expires_at: float) -> bool:
-        with self._lock:
-            new = token_id not in self.used and expires_at > 0
-            self.used.add(token_id)
-            return new
-
-    def revoke(self, principal: str, before: float) -> None:
-        self.before[principal] = max(before, self.before.get(principal, 0))
-
-    def revoked(self) -> Mapping[str, float]:
-        return dict(self.before)
 
 
 @dataclass
@@ -84,7 +63,7 @@ class World:
     """One environment: what its web servers share, a clock, and what they wrote."""
 
     policy: TablePolicy
-    store: MemoryLoginStore = field(default_factory=MemoryLoginStore)
+    store: FakeLoginStore = field(default_factory=FakeLoginStore)
     now: float = 1_800_000_000.0
     lines: list[str] = field(default_factory=list)
     opened: list[tuple[Principal, AirflowRole]] = field(default_factory=list)

@@ -19,7 +19,7 @@ from openmwaa_runtime.auth.access import Grant, RequestContext, RoleAction
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.audit import AuditLog
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
-from openmwaa_runtime.auth.errors import AccessDeniedError, AuthUnavailableError
+from openmwaa_runtime.auth.errors import AccessDeniedError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.logins import Logins
 from openmwaa_runtime.auth.principal import Principal, Proof
@@ -29,7 +29,7 @@ from openmwaa_runtime.mwaa_api.credentials import issue_credentials
 from openmwaa_runtime.mwaa_api.environment import BoundsRefusedError, EnvironmentDescription, WorkerBounds
 from openmwaa_runtime.mwaa_api.operations import Operations
 from openmwaa_runtime.mwaa_api.sigv4 import SignatureVerifier, served_hosts
-from tests.support.login_parts import MemoryLoginStore
+from tests.support.fake_login_store import FakeLoginStore
 
 NAME = "analytics"
 REGION = "eu-central-1"
@@ -91,17 +91,6 @@ MEMBERS: dict[str, dict[str, Any]] = {
 }
 """A valid call of each operation."""
 REFUSED = {"CreateEnvironment", "DeleteEnvironment", "TagResource", "UntagResource"}
-
-
-class BreakableLoginStore(MemoryLoginStore):
-    """A LoginStore in memory; `broken` plays a database that does not answer."""
-
-    broken = False
-
-    def use(self, token_id: str, expires_at: float) -> bool:
-        if self.broken:
-            raise AuthUnavailableError("the database does not answer; try again")
-        return super().use(token_id, expires_at)
 
 
 @dataclass
@@ -181,7 +170,7 @@ class PlayedEnvironment:
 
     def __init__(self, *, web_url: str = WEB_URL, now: float | None = NOW, secret: str = "one secret") -> None:
         self.now = now
-        self.store, self.access = BreakableLoginStore(), PlayedAccess()
+        self.store, self.access = FakeLoginStore(), PlayedAccess()
         self.airflow, self.live = PlayedAirflow(), PlayedLive()
         self.audit: list[dict[str, Any]] = []
         clock = lambda: time.time() if self.now is None else self.now  # noqa: E731

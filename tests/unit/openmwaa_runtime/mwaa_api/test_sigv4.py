@@ -20,7 +20,7 @@ from openmwaa_runtime.mwaa_api.credentials import issue_credentials, secret_key
 from openmwaa_runtime.mwaa_api.sigv4 import SignatureError, served_hosts
 from tests.support import aws_signature
 from tests.support.aws_signature import ENDPOINT
-from tests.support.mwaa_api import ACCOUNT, ARN, CALLER, NAME, NOW, REGION, BreakableLoginStore, PlayedEnvironment
+from tests.support.mwaa_api import ACCOUNT, ARN, CALLER, NAME, NOW, REGION, FakeLoginStore, PlayedEnvironment
 
 HOST = "airflow.example.com"
 ENVIRONMENT = PlayedEnvironment()
@@ -271,7 +271,7 @@ def test_keys_of_another_secret_are_refused() -> None:
     ids=["environment", "region", "account", "partition"],
 )
 def test_keys_of_another_environment_with_the_same_secret_are_refused(arn: EnvironmentArn) -> None:
-    other = TokenIssuer("one secret", arn, BreakableLoginStore(), lambda: NOW)
+    other = TokenIssuer("one secret", arn, FakeLoginStore(), lambda: NOW)
     refused(sign(keys=issue_credentials(other, CALLER)))
 
 
