@@ -24,6 +24,7 @@ from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.logins import Logins
 from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.tokens import Purpose, TokenIssuer
+from openmwaa_runtime.auth.web_session import RevokedSessions
 from openmwaa_runtime.mwaa_api.app import MwaaApi
 from openmwaa_runtime.mwaa_api.credentials import issue_credentials
 from openmwaa_runtime.mwaa_api.environment import BoundsRefusedError, EnvironmentDescription, WorkerBounds
@@ -180,7 +181,7 @@ class PlayedEnvironment:
             hosts=served_hosts([web_url]),
             tokens=self.tokens,
             clock=clock,
-            revoked=self.store.revoked,
+            revoked=RevokedSessions(self.store.revoked),
         )
         operations = Operations(
             environment=ARN,

@@ -28,6 +28,7 @@ from openmwaa_runtime.auth.settings import AuthSettings
 from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from openmwaa_runtime.auth.tokens import TokenIssuer
 from openmwaa_runtime.auth.verifier import ProofVerifier
+from openmwaa_runtime.auth.web_session import RevokedSessions
 from openmwaa_runtime.mwaa_api.app import PATH as API_PATH
 from openmwaa_runtime.mwaa_api.app import MwaaApi
 from openmwaa_runtime.mwaa_api.credentials import issue_credentials
@@ -102,7 +103,7 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
             hosts=served_hosts([settings.web_url]),
             tokens=tokens,
             clock=time.time,
-            revoked=store.revoked,
+            revoked=RevokedSessions(store.revoked),
         ),
         operations=_operations(environ, settings, logins, airflow),
         store=store,

@@ -18,6 +18,7 @@ from openmwaa_runtime.auth.errors import ProofError
 from openmwaa_runtime.auth.http_message import HttpRequest
 from openmwaa_runtime.auth.login_store import LoginStore
 from openmwaa_runtime.auth.tokens import Purpose, TokenClaims, TokenIssuer
+from openmwaa_runtime.auth.web_session import RevokedSessions
 from openmwaa_runtime.mwaa_api.credentials import KEY_PREFIX, access_key_id, secret_key
 
 SERVICE = "airflow"
@@ -79,7 +80,7 @@ def served_hosts(urls: Iterable[str]) -> frozenset[str]:
 
 
 class SignatureVerifier:
-    """Verifies the requests of one environment; `revoked` is as in LoginStore."""
+    """Verifies the requests of one environment."""
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class SignatureVerifier:
         hosts: Collection[str],
         tokens: TokenIssuer,
         clock: Callable[[], float],
-        revoked: Callable[[], Mapping[str, float]],
+        revoked: RevokedSessions,
     ) -> None:
         self._region = region
         self._hosts = frozenset(hosts)
@@ -176,7 +177,7 @@ class SignatureVerifier:
             raise SignatureError(str(error), "ExpiredTokenException") from error
         if not hmac.compare_digest(access_key_id(claims.token_id), key_id):
             raise SignatureError("the session token belongs to other keys", "UnrecognizedClientException")
-        if claims.issued_at < self._revoked().get(claims.principal.arn, 0):
+        if self._revoked.contains(claims.principal.arn, claims.issued_at):
             raise SignatureError("these keys were revoked; request new ones", "ExpiredTokenException")
         return claims
 

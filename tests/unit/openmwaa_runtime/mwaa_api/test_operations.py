@@ -400,6 +400,7 @@ def test_a_caller_without_a_role_is_answered_in_mwaas_words(client: Client) -> N
 
 
 def test_an_outage_of_the_database_refuses_changes_only(client: Client) -> None:
+    client.call("GetEnvironment", Name=NAME)
     client.environment.store.is_away = True
     response = client.error("CreateCliToken", Name=NAME)
     assert response["Error"]["Code"] == "ServiceUnavailableException"

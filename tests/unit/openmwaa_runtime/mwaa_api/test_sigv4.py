@@ -20,7 +20,8 @@ from openmwaa_runtime.mwaa_api.credentials import issue_credentials, secret_key
 from openmwaa_runtime.mwaa_api.sigv4 import SignatureError, served_hosts
 from tests.support import aws_signature
 from tests.support.aws_signature import ENDPOINT
-from tests.support.mwaa_api import ACCOUNT, ARN, CALLER, NAME, NOW, REGION, FakeLoginStore, PlayedEnvironment
+from tests.support.fake_login_store import FakeLoginStore
+from tests.support.mwaa_api import ACCOUNT, ARN, CALLER, NAME, NOW, REGION, PlayedEnvironment
 
 HOST = "airflow.example.com"
 ENVIRONMENT = PlayedEnvironment()
