@@ -6,7 +6,7 @@ BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
 # Tests and demonstration start hundreds of Python processes: each would compile openmwaa again.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify verify-versions page images mutants snapshots lint words format bench coverage synth docs site dist install lock hooks clean
+.PHONY: help bootstrap demo test tests unit properties contract localstack faults fuzz verify verify-versions page images mutants snapshots lint words format bench coverage synth docs site dist install lock hooks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE) | sed 's/:.*##/\t/' | expand -t 17
@@ -28,8 +28,14 @@ tests: bootstrap
 unit: bootstrap ## Run the fast tests: no Node, no server, no process
 	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 tests/unit
 
-properties: bootstrap ## Run the scaler's property tests with 10 000 new examples each (PROPERTY_EXAMPLES=number)
-	@cd $(ROOT) && PROPERTY_EXAMPLES=$(or $(PROPERTY_EXAMPLES),10000) $(BIN)/pytest -n auto --dist load tests/unit/scaler/test_properties.py
+properties: bootstrap ## Run the properties of scaler and login with 10 000 new examples each (PROPERTY_EXAMPLES=number)
+	@cd $(ROOT) && PROPERTY_EXAMPLES=$(or $(PROPERTY_EXAMPLES),10000) $(BIN)/pytest -n auto --dist load tests/unit/scaler/test_properties.py \
+	  tests/unit/openmwaa_runtime/auth/test_proof_properties.py
+
+fuzz: bootstrap ## Fuzz the verifiers of the login for ten minutes (SECONDS=number)
+	@cd $(ROOT) && mkdir -p build/fuzz && $(BIN)/uv pip install --quiet --python $(BIN)/python --target build/fuzz/packages \
+	  --require-hashes -r requirements/fuzz.txt
+	@cd $(ROOT) && PYTHONPATH=build/fuzz/packages $(BIN)/python -m tools.fuzz.proofs build/fuzz -max_total_time=$(or $(SECONDS),600)
 
 contract: bootstrap ## Test the behaviour of ECS; AWS=real runs the tests in your account for cents
 	@cd $(ROOT) && AWS=$(AWS) $(BIN)/pytest tests/contract

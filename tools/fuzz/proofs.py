@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fuzzes both verifiers of proofs: the only callers are those of the seeds, and the only errors are refusals.
 
-atheris is not among the development packages. Install it beside them, then for example:
-python -m tools.fuzz.proofs build/fuzz -max_total_time=600
+`make fuzz` installs atheris and runs it; the arguments are those of libFuzzer.
 """
 
 import base64
