@@ -34,6 +34,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "certificate": "Web access",
     "cloudfront": "Web access",
     "cluster": "Cluster",
+    "created": "Airflow's control plane",
     "dashboard": "Monitoring",
     "endpoints": "Network",
     "fleets": "Workers",

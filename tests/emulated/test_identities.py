@@ -37,6 +37,7 @@ GROUP = f"{LOGS}:us-east-1:{ACCOUNT}:log-group:airflow-example"
 SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:openmwaa-example"
 CONNECTIONS = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:airflow/connections"
 FERNET = f"{SECRET}/fernet-key-{'0' * 26}-AbCdEf"
+USER = f"arn:aws:iam::{ACCOUNT}:user/any/path/bob"
 ORDERS = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/openmwaa/example/scaler"
 OTHER_ENVIRONMENT = {
     "queue": f"{SQS}:airflow-celery-example-two-default",
@@ -120,6 +121,11 @@ ROWS = [
     Row("web_server", "logs:GetLogEvents", f"{GROUP}-Task:log-stream:x", True),
     Row("web_server", "logs:PutLogEvents", f"{GROUP}-Task:log-stream:x", False),
     Row("web_server", "sqs:SendMessage", QUEUE, False),
+    Row("web_server", "iam:SimulatePrincipalPolicy", USER, True),
+    Row("web_server", "iam:SimulatePrincipalPolicy", USER.replace(ACCOUNT, "210987654321"), False),
+    Row("web_server", "iam:PutUserPolicy", USER, False),
+    Row("worker", "iam:SimulatePrincipalPolicy", USER, False),
+    Row("scheduler", "iam:SimulatePrincipalPolicy", USER, False),
     Row("worker_execution", "secretsmanager:GetSecretValue", f"{SECRET}/celery-database-password-AbCdEf", True),
     Row("worker_execution", "secretsmanager:GetSecretValue", FERNET, False),
     Row("worker_execution", "secretsmanager:GetSecretValue", OTHER_ENVIRONMENT["secret"], False),
@@ -130,8 +136,8 @@ ROWS = [
         False,
     ),
     Row("scheduler_execution", "secretsmanager:GetSecretValue", FERNET, True),
-    Row("web_server_execution", "secretsmanager:GetSecretValue", f"{SECRET}/admin-password-AbCdEf", True),
-    Row("scheduler_execution", "secretsmanager:GetSecretValue", f"{SECRET}/admin-password-AbCdEf", False),
+    Row("web_server_execution", "secretsmanager:GetSecretValue", f"{SECRET}/api-secret-key-AbCdEf", True),
+    Row("scheduler_execution", "secretsmanager:GetSecretValue", f"{SECRET}/api-secret-key-AbCdEf", False),
 ]
 
 # The first may do nothing, which has a test of its own; AWS's own services take the others.

@@ -150,6 +150,12 @@ def iam_without_internet() -> Stack:
 
 
 @pytest.fixture(scope="session")
+def password_login() -> Stack:
+    """The least environment with a password instead of IAM login."""
+    return stack_of(web_access={"allow_http": True, "login": "PASSWORD"})
+
+
+@pytest.fixture(scope="session")
 def nat_per_zone() -> Stack:
     return stack_of(network={"egress": "NAT_GATEWAY_PER_ZONE", "zones": 3, "flow_logs": "ALL"}, region="us-west-1")
 

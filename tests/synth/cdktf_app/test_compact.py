@@ -116,6 +116,7 @@ def test_connections_are_as_narrow_as_those_of_a_separate_control_plane(compact_
         ("internal_load_balancer", "control_plane", 8081),
         ("public_load_balancer", "control_plane", 8080),
         ("control_plane", "internal_load_balancer", 8081),
+        ("control_plane", "internal_load_balancer", 8082),
         ("control_plane", "database", 5432),
         ("control_plane", "broker", 6379),
         ("control_plane", "endpoints", 443),

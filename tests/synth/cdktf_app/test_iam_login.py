@@ -201,17 +201,16 @@ def test_the_default_follows_one_constant() -> None:
 
 
 def test_the_permissions_fit_into_the_role_of_all_components() -> None:
-    stack = iam(
-        name="e" * 80,
-        region="us-gov-east-1",
-        control_plane="COMPACT",
-        enable_execute_command=True,
-        startup_script_s3_path="startup.sh",
-        requirements_s3_path="requirements.txt",
-        fleets={
-            letter * 20: {"queues": [letter * 40, letter * 39 if letter > "a" else "default"]}
-            for letter in "abcdefghijkl"
-        },
-    )
+    def largest(letters: str) -> Stack:
+        fleets = {
+            letter * 20: {"queues": [letter * 40, letter * 39 if letter > "a" else "default"]} for letter in letters
+        }
+        artefacts = {"startup_script_s3_path": "startup.sh", "requirements_s3_path": "requirements.txt"}
+        form = {"control_plane": "COMPACT", "enable_execute_command": True, **artefacts}
+        return iam(name="e" * 80, region="us-gov-east-1", fleets=fleets, **form)
+
+    with pytest.raises(ValueError, match="ecs RegisterTaskDefinition"):
+        largest("abcdefghijkl")
+    stack = largest("abcdefghijk")
     size = characters(ResolvedStack(stack).policy("roles_control_plane"))
     assert size <= MAX_ROLE_POLICY, size

@@ -53,6 +53,9 @@ def resolved(members: dict[str, Any]) -> str:
 def test_the_description_is_one_of_botocores_model(fields: dict[str, Any]) -> None:
     variables = {"AIRFLOW__CORE__DEFAULT_TASK_RETRIES": "2"}
     members = EnvironmentDescription(resolved(described(stack_of(**fields))), variables).with_live(PlayedLive())
+    # MWAA answers with a host name, though its model has the form of a URL.
+    assert members["WebserverUrl"] == "airflow.example.com"
+    members["WebserverUrl"] = f"https://{members['WebserverUrl']}"
     # An environment has a subnet in each of three zones; MWAA's have two.
     members["NetworkConfiguration"]["SubnetIds"] = members["NetworkConfiguration"]["SubnetIds"][:2]
     check(service_model().shape_for("Environment"), members, "Environment")

@@ -263,9 +263,15 @@ def test_worker_has_what_mwaas_execution_role_has(quickstart: Stack) -> None:
     assert mwaa <= _actions(quickstart.role_policy("roles_worker"))
 
 
-def test_control_plane_roles_allow_only_the_calls_of_their_code(quickstart: Stack) -> None:
+@pytest.mark.parametrize(
+    ("fixture", "of_login"), [("quickstart", {"iam"}), ("password_login", set[str]())], ids=["IAM", "PASSWORD"]
+)
+def test_control_plane_roles_allow_only_the_calls_of_their_code(
+    fixture: str, of_login: set[str], request: pytest.FixtureRequest
+) -> None:
+    stack: Stack = request.getfixturevalue(fixture)
     services = {
-        component: {action.partition(":")[0] for action in _actions(quickstart.role_policy(f"roles_{component}"))}
+        component: {action.partition(":")[0] for action in _actions(stack.role_policy(f"roles_{component}"))}
         for component in ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server")
     }
     assert services == {
@@ -273,7 +279,7 @@ def test_control_plane_roles_allow_only_the_calls_of_their_code(quickstart: Stac
         "dag_processor": {"kms", "s3", "secretsmanager", "ssm"},
         "triggerer": {"kms", "logs", "s3", "secretsmanager", "ssm"},
         "execution_api": set(),
-        "web_server": {"logs"},
+        "web_server": {"logs"} | of_login,
     }
 
 

@@ -8,7 +8,7 @@ from tests.synth.cdktf_app.conftest import stack_of
 
 AIRFLOW, CELERY, SCALER = (f"OPENMWAA_{name}_DATABASE_PASSWORD" for name in ("AIRFLOW", "CELERY", "SCALER"))
 FERNET, API, JWT = "OPENMWAA_FERNET_KEY", "OPENMWAA_API_SECRET_KEY", "OPENMWAA_JWT_SECRET"
-SEED = "OPENMWAA_SCALER_SIGNING_SEED"
+SEED, ADMIN = "OPENMWAA_SCALER_SIGNING_SEED", "OPENMWAA_ADMIN_PASSWORD"
 
 GIVEN = {
     "scheduler/prepare-database": {"OPENMWAA_DATABASE_MASTER", AIRFLOW, CELERY, SCALER, SEED},
@@ -18,7 +18,7 @@ GIVEN = {
     "triggerer/dag-syncer": set[str](),
     "triggerer/triggerer": {AIRFLOW, FERNET},
     "execution-api/execution-api": {AIRFLOW, FERNET, API, JWT},
-    "web-server/web-server": {AIRFLOW, FERNET, API, JWT, "OPENMWAA_ADMIN_PASSWORD"},
+    "web-server/web-server": {AIRFLOW, FERNET, API, JWT},
     "worker-default/dag-syncer": set[str](),
     "worker-default/worker": {CELERY},
     "scaler/scaler": {"SCALER_DATABASE_PASSWORD", "SCALER_SIGNING_SEED"},
@@ -34,9 +34,14 @@ def test_secrets_of_each_container(quickstart: Stack) -> None:
     assert {name: set(secrets_of(container)) for name, container in quickstart.containers.items()} == GIVEN
 
 
-def test_no_secret_is_a_plain_variable(quickstart: Stack, byo_resources: Stack) -> None:
-    every = {name for names in GIVEN.values() for name in names}
-    for stack in (quickstart, byo_resources):
+def test_with_passwords_the_web_server_has_one_more(password_login: Stack) -> None:
+    given = {name: set(secrets_of(container)) for name, container in password_login.containers.items()}
+    assert given == {**GIVEN, "web-server/web-server": GIVEN["web-server/web-server"] | {ADMIN}}
+
+
+def test_no_secret_is_a_plain_variable(quickstart: Stack, byo_resources: Stack, password_login: Stack) -> None:
+    every = {ADMIN, *(name for names in GIVEN.values() for name in names)}
+    for stack in (quickstart, byo_resources, password_login):
         for name, container in stack.containers.items():
             plain = environment_of(container)
             assert not every & set(plain), f"{name} has a secret among its plain variables"
@@ -44,9 +49,11 @@ def test_no_secret_is_a_plain_variable(quickstart: Stack, byo_resources: Stack) 
             assert not refers, f"{name} refers to a secret in {refers}"
 
 
-def test_values_are_ephemeral_and_write_only(quickstart: Stack) -> None:
-    versions = quickstart.resources("aws_secretsmanager_secret_version")
-    assert len(versions) == 8
+@pytest.mark.parametrize(("fixture", "count"), [("quickstart", 7), ("password_login", 8)], ids=["IAM", "PASSWORD"])
+def test_values_are_ephemeral_and_write_only(fixture: str, count: int, request: pytest.FixtureRequest) -> None:
+    stack: Stack = request.getfixturevalue(fixture)
+    versions = stack.resources("aws_secretsmanager_secret_version")
+    assert len(versions) == count
     for name, version in versions.items():
         assert set(version) == {"secret_id", "secret_string_wo", "secret_string_wo_version"}, name
         assert f"ephemeral.aws_secretsmanager_random_password.{name}." in version["secret_string_wo"], name
@@ -127,14 +134,16 @@ def test_rds_manages_the_master_password(quickstart: Stack) -> None:
     assert database["master_user_secret_kms_key_id"] == "${aws_kms_key.keys.arn}"
 
 
-def test_execution_roles_read_exactly_their_containers_secrets(quickstart: Stack) -> None:
-    for task in quickstart.resources("aws_ecs_task_definition").values():
-        containers = quickstart.local(task["container_definitions"])
+@pytest.mark.parametrize("fixture", ["quickstart", "password_login"], ids=["IAM", "PASSWORD"])
+def test_execution_roles_read_exactly_their_containers_secrets(fixture: str, request: pytest.FixtureRequest) -> None:
+    stack: Stack = request.getfixturevalue(fixture)
+    for task in stack.resources("aws_ecs_task_definition").values():
+        containers = stack.local(task["container_definitions"])
         needed = dict.fromkeys(arn for container in containers for arn in secrets_of(container).values())
         role = task["execution_role_arn"].removeprefix("${aws_iam_role.").removesuffix(".arn}")
         read = [
             arn
-            for statement in quickstart.role_policy(role)
+            for statement in stack.role_policy(role)
             if "secretsmanager:GetSecretValue" in statement["Action"]
             for arn in statement["Resource"]
         ]

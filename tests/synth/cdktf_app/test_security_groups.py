@@ -16,7 +16,7 @@ DESCRIPTION = re.compile(r"^[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}$")
 ANYWHERE = "0.0.0.0/0"
 DAG_CODE = ("dag_processor", "triggerer", "workers")
 TASKS = ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server", "workers", "scaler")
-# Without a domain, on SQS, with a database of ours.
+# Without a domain, with IAM login, on SQS, with a database of ours.
 MINIMAL_CONNECTIONS = {
     ("internal_load_balancer", "web_server", 8080),
     ("internal_load_balancer", "execution_api", 8081),
@@ -25,6 +25,7 @@ MINIMAL_CONNECTIONS = {
     ("dag_processor", "internal_load_balancer", 8081),
     ("triggerer", "internal_load_balancer", 8081),
     ("scaler", "workers", 8790),
+    ("web_server", "internal_load_balancer", 8082),
     *((task, "database", 5432) for task in TASKS),
 }
 
@@ -105,6 +106,11 @@ def test_the_minimal_environment_has_exactly_these_connections(quickstart: Stack
     assert _connections(quickstart, EGRESS) == MINIMAL_CONNECTIONS
 
 
+def test_with_a_password_the_web_server_does_not_show_the_scaler_page(password_login: Stack) -> None:
+    unused = {("web_server", "internal_load_balancer", 8082)}
+    assert _connections(password_login, EGRESS) == MINIMAL_CONNECTIONS - unused
+
+
 def test_redis_accepts_schedulers_workers_and_scaler_only(redis_and_rds: Stack) -> None:
     more = {(caller, "broker", 6379) for caller in ("scheduler", "workers", "scaler")}
     assert _connections(redis_and_rds, EGRESS) == MINIMAL_CONNECTIONS | more
@@ -164,7 +170,7 @@ def test_ports_of_dag_code_can_be_limited() -> None:
     assert _egress(stack) == https | {(task, ANYWHERE, port) for task in DAG_CODE for port in (22, 5432)}
     pages = {("internal_load_balancer", port) for port in (8080, 8082)}
     callers = {caller for caller, listener, port in _connections(stack, EGRESS) if (listener, port) in pages}
-    assert not callers, f"{callers} could look at, and overload, what people look at"
+    assert callers == {"web_server"}, f"{callers} could look at, and overload, what people look at"
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_services_depend_on_all_required_resources(quickstart: Stack) -> None:
             "aws_route.network_private_2_out",
         ):
             assert kind in needed, f"{name} could start before {kind}"
-        assert needed.count("aws_secretsmanager_secret_version.") == 8, f"{name} could start before its secrets"
+        assert needed.count("aws_secretsmanager_secret_version.") == 7, f"{name} could start before its secrets"
         own = f"aws_iam_role_policy.roles_{re.sub('-default-[ab]$', '', name).replace('-', '_')}_execution"
         assert own in service["depends_on"], f"{name} could start before {own}"
     assert "aws_lb_listener_rule.internal_load_balancer_execution" in quickstart.services["execution-api"]["depends_on"]
@@ -167,13 +167,14 @@ def test_a_syncer_is_healthy_after_a_recent_sync(
     assert (done.returncode == 0) == is_healthy
 
 
-def test_the_runtime_gets_all_required_variables(quickstart: Stack) -> None:
-    for name, container in quickstart.containers.items():
+@pytest.mark.parametrize(("login", "unused"), [("IAM", {"OPENMWAA_ADMIN_PASSWORD"}), ("PASSWORD", set[str]())])
+def test_the_runtime_gets_all_required_variables(login: str, unused: set[str]) -> None:
+    for name, container in stack_of(web_access={"allow_http": True, "login": login}).containers.items():
         if name == "scaler/scaler":
             continue
         (word,) = container["command"]
-        values = {*environment_of(container), *secrets_of(container)}
-        assert not set(REQUIRED[word]) - values, f"{name} lacks {set(REQUIRED[word]) - values}"
+        missing = set(REQUIRED[word]) - {*environment_of(container), *secrets_of(container)}
+        assert missing == (unused if word == "web-server" else set()), f"{name} lacks {missing}"
 
 
 def scaler_config(stack: Stack) -> Any:

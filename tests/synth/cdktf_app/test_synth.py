@@ -98,8 +98,14 @@ def test_addresses_are_readable(quickstart: Stack) -> None:
 
 def test_outputs_have_the_urls(quickstart: Stack) -> None:
     outputs: dict[str, Any] = quickstart.document["output"]
-    assert {"web_url", "admin_password_secret_arn", "source_bucket", "cluster_name", "log_groups"} <= set(outputs)
+    assert {"web_url", "source_bucket", "cluster_name", "log_groups"} <= set(outputs)
     assert all(output["description"] for output in outputs.values())
+
+
+def test_with_a_password_the_outputs_have_its_secret_too(quickstart: Stack, password_login: Stack) -> None:
+    outputs, more = quickstart.document["output"], password_login.document["output"]
+    assert set(more) - set(outputs) == {"admin_password_secret_arn"}
+    assert more["admin_password_secret_arn"]["description"]
 
 
 def test_a_missing_node_has_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

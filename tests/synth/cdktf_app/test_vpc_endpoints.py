@@ -67,12 +67,13 @@ def test_components_are_the_services_of_the_stack(by_sqs: tuple[Environment, Sta
 def _made(stack: Stack) -> dict[str, Json]:
     """The endpoints, by the last part of the service name."""
     return {
-        endpoint["service_name"].removeprefix("com.amazonaws.us-east-1."): endpoint
+        endpoint["service_name"].removeprefix("com.amazonaws.").removeprefix("us-east-1."): endpoint
         for endpoint in stack.resources("aws_vpc_endpoint").values()
     }
 
 
 ALWAYS = {"s3", "ecr.api", "ecr.dkr", "ecs", "logs", "monitoring", "secretsmanager", "ssm"}
+OF_IAM_LOGIN = {"sts", "iam"}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ ALWAYS = {"s3", "ecr.api", "ecr.dkr", "ecs", "logs", "monitoring", "secretsmanag
 )
 def test_endpoints_are_those_of_the_table(fixture: str, more: set[str], request: pytest.FixtureRequest) -> None:
     environment, stack = request.getfixturevalue(fixture)
-    assert set(_made(stack)) == set(endpoints_of(environment)) == ALWAYS | more
+    assert set(_made(stack)) == set(endpoints_of(environment)) == ALWAYS | OF_IAM_LOGIN | more
 
 
 def test_interface_endpoints_have_private_dns_a_group_and_a_policy(by_sqs: tuple[Environment, Stack]) -> None:
@@ -110,5 +111,9 @@ def test_with_internet_access_only_the_free_s3_endpoint_exists(quickstart: Stack
 
 
 def test_newer_regions_have_the_agents_endpoints_too() -> None:
-    environment = Environment.model_validate({**LEAST, **SQS, "region": "ca-west-1"})
-    assert {"ecs", "ecs-agent", "ecs-telemetry"} <= set(endpoints_of(environment))
+    # IAM has an endpoint in us-east-1 only.
+    rows = [{"principal": "arn:aws:iam::123456789012:role/analysts", "role": "Viewer"}]
+    access = {"allow_http": True, "iam_login": {"role_source": "TABLE", "role_table": rows}}
+    environment = Environment.model_validate({**LEAST, **SQS, "region": "ca-west-1", "web_access": access})
+    newer = {"ecs-agent", "ecs-telemetry", "sqs", "ssmmessages", "sts"}
+    assert set(endpoints_of(environment)) == ALWAYS | newer

@@ -26,6 +26,9 @@ OIDC = {
     "client_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:oidc-AbCdEf",
 }
 INTERNAL, PUBLIC_LB = "internal_load_balancer", "public_load_balancer"
+# botocore puts the prefixes before the host name of an endpoint of MWAA's API.
+WEB_NAMES = [f"{prefix}airflow.example.com" for prefix in ("", "api.", "env.", "ops.")]
+INTERNAL_NAMES = [f"{prefix}internal.airflow.example.com" for prefix in ("", "api.", "env.", "ops.")]
 
 
 def web(mode: str, access: dict[str, Any], **fields: Any) -> Stack:
@@ -271,10 +274,10 @@ def test_the_client_secret_is_read_by_terraform_and_not_in_the_output(both: Stac
     assert action_config["client_id"] == "$${injected}", "what the user wrote is no Terraform"
 
 
-def test_a_certificate_has_both_names_and_is_validated_in_the_zone(private: Stack) -> None:
+def test_a_certificate_has_all_names_and_is_validated_in_the_zone(private: Stack) -> None:
     certificate = private.only("aws_acm_certificate")
     names = [certificate["domain_name"], *certificate["subject_alternative_names"]]
-    assert names == ["airflow.example.com", "internal.airflow.example.com"]
+    assert names == [*WEB_NAMES, *INTERNAL_NAMES]
     assert certificate["validation_method"] == "DNS"
     assert certificate["lifecycle"] == {"create_before_destroy": True}, "a listener may never be without one"
     records = private.resources("aws_route53_record")
@@ -297,8 +300,8 @@ def test_names_are_aliases_of_the_load_balancers(modes: dict[str, Stack], mode: 
     records = stack.resources("aws_route53_record")
     aliases = {record["name"]: record["alias"]["name"] for name, record in records.items() if name.startswith("names_")}
     assert aliases == {
-        "airflow.example.com": f"${{aws_lb.{balancer}.dns_name}}",
-        "internal.airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
+        **dict.fromkeys(WEB_NAMES, f"${{aws_lb.{balancer}.dns_name}}"),
+        **dict.fromkeys(INTERNAL_NAMES, f"${{aws_lb.{INTERNAL}.dns_name}}"),
     }
     assert stack.document["output"]["required_dns_records"]["value"] == {}
 
@@ -306,16 +309,28 @@ def test_names_are_aliases_of_the_load_balancers(modes: dict[str, Stack], mode: 
 def test_without_a_zone_the_required_dns_records_are_an_output(given_certificate: Stack) -> None:
     assert not given_certificate.resources("aws_route53_record")
     assert not given_certificate.resources("aws_acm_certificate")
-    assert given_certificate.document["output"]["required_dns_records"]["value"] == {
-        "airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
-        "internal.airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
-    }
+    assert given_certificate.document["output"]["required_dns_records"]["value"] == dict.fromkeys(
+        [*WEB_NAMES, *INTERNAL_NAMES], f"${{aws_lb.{INTERNAL}.dns_name}}"
+    )
 
 
-def test_an_existing_certificate_with_a_zone_creates_records_only() -> None:
-    stack = web("PRIVATE_ONLY", {**DOMAIN, "certificate_arn": CERTIFICATE})
-    assert set(stack.resources("aws_route53_record")) == {"names_web", "names_internal"}
+@pytest.mark.parametrize(
+    ("login", "more"),
+    [
+        ("IAM", {f"names_{prefix}{end}" for prefix in ("api", "env", "ops") for end in ("", "_internal")}),
+        ("PASSWORD", set[str]()),
+    ],
+)
+def test_an_existing_certificate_with_a_zone_creates_records_only(login: str, more: set[str]) -> None:
+    stack = web("PRIVATE_ONLY", {**DOMAIN, "certificate_arn": CERTIFICATE, "login": login})
+    assert set(stack.resources("aws_route53_record")) == {"names_web", "names_internal"} | more
     assert not stack.resources("aws_acm_certificate")
+
+
+def test_a_certificate_with_passwords_has_two_names() -> None:
+    certificate = web("PRIVATE_ONLY", {**DOMAIN, "login": "PASSWORD"}).only("aws_acm_certificate")
+    assert certificate["domain_name"] == "airflow.example.com"
+    assert certificate["subject_alternative_names"] == ["internal.airflow.example.com"]
 
 
 def test_access_logs_and_protection_are_optional(both: Stack, private: Stack) -> None:
