@@ -79,7 +79,8 @@ class SettledTerraform:
     def _write(self, environment: Environment) -> Path:
         written = stack_document(environment)
         written["terraform"].pop("backend", None)  # the state is here
-        written["resource"].pop("terraform_data")  # of Terraform itself: nothing of AWS depends on it
+        written["resource"].pop("terraform_data")  # of Terraform itself: AWS has only this output of it
+        written["locals"]["mwaa_environment"]["CreatedAt"] = "2026-12-01T10:20:30Z"
         file = self.folder / "cdk.tf.json"
         file.write_text(json.dumps(written), encoding="utf-8")
         return file
