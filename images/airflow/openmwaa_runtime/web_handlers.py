@@ -96,6 +96,7 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
         run_command=commands.run,
         source_ip=source_ip,
         audit=audit,
+        single_dags=bool(settings.dag_access),
     )
     api = MwaaApi(
         verifier=SignatureVerifier(

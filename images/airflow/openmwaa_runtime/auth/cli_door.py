@@ -2,7 +2,7 @@
 """Commands of Airflow for `/aws_mwaa/cli`: those of MWAA's list, without a shell, within the caller's role.
 
 A command and its options must be in the table: argparse accepts abbreviations, so a list of refused options is not
-enough. Left out are options that write files (`--save`) or parse DAG files (`--local`).
+enough. Left out are options that write files (`--save`) or parse DAG files (`--local`, `--dag-regex`).
 """
 
 import os
@@ -55,7 +55,7 @@ _USER: Final = {
     "dags trigger": f"{_OUTPUT} -r --run-id -c --conf -l --logical-date -e --exec-date --no-replace-microseconds",
     "dags unpause": f"{_OUTPUT} -y --yes --treat-dag-id-as-regex",
     "tasks clear": "-t --task-regex -s --start-date -e --end-date -B --bundle-name -u --upstream -d --downstream"
-    " -y --yes -f --only-failed -r --only-running -R --dag-regex -v --verbose",
+    " -y --yes -f --only-failed -r --only-running -v --verbose",
 }
 _OP: Final = {
     "connections add": "--conn-uri --conn-json --conn-extra --conn-type --conn-description --conn-host --conn-login"
@@ -89,6 +89,10 @@ RUNS_DAG_CODE: Final = frozenset(
 """Commands of MWAA's list that need DAG files. The web server has none: DAG code would see its secrets."""
 
 
+_SEES_ALL_DAGS: Final = frozenset({"assets", "backfill", "dags", "tasks"})
+"""Groups of commands that ask the database, and not the auth manager, for DAGs and their parts."""
+
+
 class CliRefusedError(AuthError):
     """The command is not in the list, or an option is not."""
 
@@ -110,12 +114,14 @@ class CommandResult:
     stderr: bytes
 
 
-def parse(line: str, role: AirflowRole) -> Sequence[str]:
+def parse(line: str, role: AirflowRole, *, single_dags: bool = False) -> Sequence[str]:
     """Return the words of a command, such as `dags trigger example`.
+
+    `single_dags`: roles differ between DAGs, which commands of Airflow do not respect.
 
     Raises:
         CliRefusedError: it is not in the list, or has an option that is not.
-        AccessDeniedError: the role is too low.
+        AccessDeniedError: the role is too low, or the command could reach a DAG that the role does not include.
     """
     try:
         words = shlex.split(line)
@@ -123,8 +129,8 @@ def parse(line: str, role: AirflowRole) -> Sequence[str]:
         raise CliRefusedError(f"the command cannot be split into words: {error}") from error
     if "\0" in line or len(words) > _MAX_WORDS:
         raise CliRefusedError(f"a command has at most {_MAX_WORDS} words and no NUL character")
-    name = next((name for n in (2, 1) if (name := " ".join(words[:n])) in COMMANDS), None)
-    if name is None:
+    name = next((name for name in (" ".join(words[:2]), *words[:1]) if name in COMMANDS), None)
+    if name is None or name.split() != words[: len(name.split())]:  # a word may contain a space
         raise CliRefusedError(_unknown(" ".join(words[:2])))
     needed, options = COMMANDS[name]
     given = (word.partition("=")[0] for word in words[len(name.split()) :] if word.startswith("-"))
@@ -132,6 +138,10 @@ def parse(line: str, role: AirflowRole) -> Sequence[str]:
         raise CliRefusedError(f"`{name}` has no option {refused} here; write options in full and apart")
     if not role.includes(needed):
         raise AccessDeniedError(f"`{name}` needs the role {needed}; the token has {role}")
+    if single_dags and role is not AirflowRole.ADMIN and words[0] in _SEES_ALL_DAGS:
+        raise AccessDeniedError(
+            f"`{name}` reaches all DAGs, and this environment has roles for single DAGs; use the REST API"
+        )
     return words
 
 

@@ -46,6 +46,8 @@ def test_words_are_as_in_a_shell_without_its_expansions() -> None:
         "scheduler",
         "sh -c id",
         "dags; id",
+        "'dags list'",
+        "'dags list' --local",
         "-h dags list",
         "DAGS LIST",
         "dags\x00list",
@@ -70,6 +72,8 @@ def test_an_unlisted_command_is_refused(line: str) -> None:
         "dags show example --sa x",
         "dags show example --imgcat",
         "variables list --pid x",
+        "tasks clear example -R",
+        "tasks clear example --dag-regex",
         "dags list -- --local",
         "version --help",
     ],
@@ -83,3 +87,14 @@ def test_an_unlisted_option_is_refused(line: str) -> None:
 def test_a_command_with_dag_code_is_refused_with_another_way(name: str) -> None:
     with pytest.raises(CliRefusedError, match="openmwaa dags test"):
         parse(name, AirflowRole.ADMIN)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_a_command_that_reaches_all_dags_is_for_admin_where_roles_differ_between_dags(command: str) -> None:
+    of_dags = command.split()[0] in ("assets", "backfill", "dags", "tasks")
+    assert parse(command, AirflowRole.ADMIN, single_dags=True)
+    if of_dags:
+        with pytest.raises(AccessDeniedError, match="REST API"):
+            parse(command, AirflowRole.OP, single_dags=True)
+    elif COMMANDS[command][0] is not AirflowRole.ADMIN:
+        assert parse(command, AirflowRole.OP, single_dags=True)

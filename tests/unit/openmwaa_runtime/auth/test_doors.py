@@ -199,6 +199,17 @@ def test_a_secret_in_a_command_is_not_in_the_audit_line(world: World) -> None:
     assert last_line(world)["command"] == "variables set"
 
 
+@pytest.mark.parametrize("line", ["connections add x --conn-password -hunter2", "connections -hunter2"])
+def test_a_refused_word_is_not_in_the_audit_line(line: str, world: World) -> None:
+    assert run_cli(world, line, AirflowRole.OP).status == 400
+    assert "hunter2" not in world.lines[-1]
+
+
+def test_a_viewer_lists_no_dags_by_a_command_where_roles_differ_between_dags(world: World) -> None:
+    assert run_cli(world, "dags list", AirflowRole.VIEWER, single_dags=True).status == 403
+    assert run_cli(world, "version", AirflowRole.VIEWER, single_dags=True).status == 200
+
+
 def test_the_role_limits_commands(world: World) -> None:
     assert run_cli(world, "dags trigger x", AirflowRole.VIEWER).status == 403
     assert run_cli(world, "dags trigger x", AirflowRole.USER).status == 200
