@@ -16,7 +16,6 @@ from openmwaa_runtime.mwaa_api.environment import BoundsRefusedError, Environmen
 from openmwaa_runtime.mwaa_api.rest_api import AirflowCall, api_path, api_query, api_result
 from openmwaa_runtime.mwaa_api.service_model import ApiError, invalid
 
-_AUTHORISED_BY_LOGINS = frozenset({"CreateCliToken", "CreateWebLoginToken", "InvokeRestApi"})
 _BY_TERRAFORM = "change environment.yaml and run `openmwaa deploy` or `terraform apply`"
 FIELDS: Mapping[str, str] = {
     "ExecutionRoleArn": "execution_role_arn",

@@ -27,6 +27,9 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 }
 
 
+_STATUSES: Mapping[str, int] = {"UnknownOperationException": 404, "ThrottlingException": 429}
+
+
 class ApiError(Exception):
     """An error of the API: its name in the model, and its members."""
 
@@ -48,7 +51,7 @@ class ApiError(Exception):
     def status(self) -> int:
         """The HTTP status in the model; 403 for errors of the signature, which no model contains."""
         if self.code not in service_model().shape_names:
-            return 404 if self.code == "UnknownOperationException" else 403
+            return _STATUSES.get(self.code, 403)
         return int(service_model().shape_for(self.code).metadata["error"]["httpStatusCode"])
 
 

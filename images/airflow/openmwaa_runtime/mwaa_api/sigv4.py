@@ -66,7 +66,8 @@ class SignedCall:
             AuthUnavailableError: the database does not answer.
         """
         if not store.use(f"sigv4 {self.signature}", self.signed_at + 2 * MAX_AGE_S):
-            raise SignatureError("this request was sent before; sign a new one")
+            # The SDKs sign again and retry: two equal requests of one second have the same signature.
+            raise SignatureError("this request was sent before; sign a new one", "ThrottlingException")
 
 
 def served_hosts(urls: Iterable[str]) -> frozenset[str]:

@@ -155,7 +155,7 @@ def test_another_environment_is_not_found(operation: str, client: Client) -> Non
 def test_a_replayed_change_is_refused(operation: str, client: Client) -> None:
     getattr(client, "error" if operation in REFUSED else "call")(operation, **MEMBERS[operation])
     again = client.environment.api.handle(client.requests[0])
-    assert again.status == 403
+    assert again.status == 429
     assert b"sent before" in again.body
 
 
@@ -166,7 +166,7 @@ def test_a_replayed_read_is_answered(operation: str, client: Client) -> None:
     assert client.environment.audit == []
 
 
-@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 403), ("PATCH", 403), ("DELETE", 403)])
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 429), ("PATCH", 429), ("DELETE", 429)])
 def test_a_replayed_rest_call_is_refused_unless_it_reads(method: str, status: int, client: Client) -> None:
     client.call("InvokeRestApi", Name=NAME, Path="/dags", Method=method)
     assert client.environment.api.handle(client.requests[0]).status == status
