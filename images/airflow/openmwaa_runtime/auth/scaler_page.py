@@ -11,6 +11,8 @@ from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 
 PATH: Final = "/aws_mwaa/scaler/"
 DEADLINE_S: Final = 10
+MAX_WAIT_S: Final = 1
+"""For a connection: requests that wait for a slow scaler must not hold the threads of the login."""
 _KEPT: Final = ("Cache-Control", "Content-Security-Policy", "Referrer-Policy")
 
 
@@ -36,7 +38,7 @@ class ScalerPage:
         target = f"{self._url}/{request.raw_path.removeprefix(PATH)}{query}"
         try:
             # Nothing of the caller is sent on: neither its cookie nor its headers.
-            answer = self._pool.request("GET", target, timeout=DEADLINE_S, redirect=False)
+            answer = self._pool.request("GET", target, timeout=DEADLINE_S, pool_timeout=MAX_WAIT_S, redirect=False)
         except urllib3.exceptions.HTTPError:
             return HttpAnswer.of_json(503, {"message": "the scaler does not answer; try again"})
         headers = {name: answer.headers[name] for name in _KEPT if name in answer.headers}
