@@ -57,7 +57,9 @@ def policy_of(settings: AuthSettings) -> AccessPolicy:
 def verifiers_of(settings: AuthSettings, store: LoginStore, environ: Mapping[str, str]) -> dict[str, ProofVerifier]:
     """The verifier of presigned requests, and that of tokens if the account's issuers are configured."""
     endpoint = settings.environment.sts_endpoint(environ)
-    sts = StsProofVerifier(settings.environment, endpoint, store, time.time, PinnedHttp(endpoint))
+    sts = StsProofVerifier(
+        settings.environment, endpoint, store, time.time, PinnedHttp(endpoint), settings.role_table.accounts
+    )
     found: dict[str, ProofVerifier] = {"sts": sts}
     if settings.token_issuers:
         issuers = {
@@ -83,8 +85,10 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
         settings.cli_role_scoping,
     )
 
-    def source_ip(request: HttpRequest) -> str:
-        return client_address(request, settings.proxy_hops)
+    secure = urlsplit(settings.web_url).scheme == "https"
+
+    def context(request: HttpRequest) -> RequestContext:
+        return RequestContext(client_address(request, settings.proxy_hops), secure)
 
     commands = CliRunner({name: value for name, value in os.environ.items() if name not in _KEPT_FROM_COMMANDS})
     doors = Doors(
@@ -94,7 +98,7 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
         store=store,
         credentials=lambda principal: issue_credentials(tokens, principal),
         run_command=commands.run,
-        source_ip=source_ip,
+        context=context,
         audit=audit,
         single_dags=bool(settings.dag_access),
     )
@@ -109,7 +113,7 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
         operations=_operations(environ, settings, logins, airflow),
         store=store,
         audit=audit,
-        context=lambda request: RequestContext(source_ip(request)),
+        context=context,
     )
 
     routes: dict[str, Handler] = {f"{API_PATH}/": api.handle}

@@ -45,7 +45,7 @@ def test_a_proof_of_the_client_is_accepted(trusted: bool) -> None:
             issuers = {endpoint: (issuer.account, IssuerKeys(http))}
             principal = JwtProofVerifier(ARN, issuers, store, time.time).verify(proof)
         else:
-            principal = StsProofVerifier(ARN, endpoint, store, time.time, http).verify(proof)
+            principal = StsProofVerifier(ARN, endpoint, store, time.time, http, {ARN.account}).verify(proof)
     assert (principal.name, principal.session) == ("analysts", None if trusted else "ann")
 
 

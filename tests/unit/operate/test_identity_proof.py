@@ -60,7 +60,9 @@ def session(sts: FakeSts, identity: FakeIdentity = ANN) -> Any:
 
 
 def caller_of_presigned(proof: str, sts: FakeSts, endpoint: str = ENDPOINT) -> str:
-    return StsProofVerifier(ARN, endpoint, FakeLoginStore(), time.time, sts.get(endpoint)).verify(proof).arn
+    return (
+        StsProofVerifier(ARN, endpoint, FakeLoginStore(), time.time, sts.get(endpoint), {ARN.account}).verify(proof).arn
+    )
 
 
 def caller_of_token(proof: str) -> str:

@@ -39,7 +39,7 @@ class Doors:
     credentials: Callable[[Principal], dict[str, Any]]
     """The answer of a `credential_process`."""
     run_command: Callable[[Sequence[str]], CommandResult]
-    source_ip: Callable[[HttpRequest], str]
+    context: Callable[[HttpRequest], RequestContext]
     audit: AuditLog
     single_dags: bool = False
     """Whether roles differ between DAGs."""
@@ -52,7 +52,9 @@ class Doors:
         handlers = {
             ("GET", "/login"): self._instructions,
             ("POST", "/login"): self._login,
-            ("GET", "/aws-console-sso"): lambda _request: pages.sign_in(f"{prefix}/login"),
+            ("GET", "/aws-console-sso"): lambda _request: pages.sign_in(
+                f"{prefix}/login", confirm=_from_another_page(request)
+            ),
             ("POST", "/cli"): self._cli,
             ("POST", "/exchange"): self._exchange,
         }
@@ -78,7 +80,8 @@ class Doors:
             attempt.principal = claims.principal
             if claims.role is None:
                 raise ProofError("the token has no role")
-            cookies = self.airflow.cookies(self.airflow.mint(claims.principal, claims.role, int(self.clock())))
+            # From then on: a revocation between token and login ends the session too.
+            cookies = self.airflow.cookies(self.airflow.mint(claims.principal, claims.role, claims.issued_at))
         except AuthError as error:
             return attempt.failed(error, page=True)
         attempt.record("allowed", role=claims.role)
@@ -112,7 +115,7 @@ class Doors:
         attempt = _Attempt(self, "exchange", request)
         try:
             proof, purpose, wanted, whose = _exchange_fields(request.body)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             names = ", ".join(AirflowRole)
             message = f"send JSON with `proof`, `purpose` ({', '.join(_PURPOSES)}) and perhaps `role` ({names})"
             return HttpAnswer.of_json(400, {"message": message})
@@ -162,7 +165,7 @@ class _Attempt:
 
     def __init__(self, doors: Doors, event: str, request: HttpRequest) -> None:
         self._doors, self._event = doors, event
-        self.context = RequestContext(doors.source_ip(request))
+        self.context = doors.context(request)
         self.principal: Principal | None = None
 
     def record(self, outcome: Outcome, **details: object) -> None:
@@ -176,6 +179,11 @@ class _Attempt:
         if page:
             return pages.instructions(self._doors.environment_name, str(error), status=error.status)
         return HttpAnswer.of_json(error.status, {"message": str(error)})
+
+
+def _from_another_page(request: HttpRequest) -> bool:
+    """Return whether a page of another site opened this one: its token may be that of an attacker's own session."""
+    return request.header("sec-fetch-site") in ("cross-site", "same-site")
 
 
 def _exchange_fields(body: bytes) -> tuple[str, str, AirflowRole | None, str | None]:

@@ -19,15 +19,20 @@ _SCRIPT: Final = """
 const token = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
 const form = document.getElementById("login");
-if (token) { form.elements.token.value = token; form.submit(); }
+form.elements.token.value = token;
+if (token && form.dataset.confirm) { form.hidden = false; }
+else if (token) { form.submit(); }
 else { document.getElementById("missing").hidden = false; }
 """
 
 
-def sign_in(login_path: str) -> HttpAnswer:
-    """The page of `aws-console-sso`: it posts the token of the fragment to `login_path`."""
+def sign_in(login_path: str, *, confirm: bool) -> HttpAnswer:
+    """The page of `aws-console-sso`: it posts the token of the fragment to `login_path`, at once or after a click."""
+    mode = " data-confirm=1" if confirm else ""
     body = (
-        f'<form id="login" method="post" action="{html.escape(login_path)}"><input type="hidden" name="token"></form>'
+        f'<form id="login" method="post" action="{html.escape(login_path)}"{mode} hidden>'
+        '<input type="hidden" name="token"><p>Another page has opened this one. Sign in only if you expected it.</p>'
+        "<button>Sign in</button></form>"
         '<p id="missing" hidden>This address contains no token. Run <code>openmwaa login</code> again.</p>'
         f"<noscript><p>The login needs JavaScript.</p></noscript><script>{_SCRIPT}</script>"
     )

@@ -98,6 +98,11 @@ class RoleTable:
     rows: Sequence[RoleRow] = ()
     cli_role_scoping: bool = True
 
+    @property
+    def accounts(self) -> frozenset[str]:
+        """The accounts whose principals can have a role."""
+        return frozenset({self.environment.account, *(row.pattern.account for row in self.rows)})
+
     def find(self, principal: Principal) -> RoleRow | None:
         """Return the first row that matches; a further one cannot raise its role."""
         return next((row for row in self.rows if row.pattern.matches(principal)), None)

@@ -10,13 +10,13 @@ import calendar
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from urllib.parse import quote, unquote, urlencode
 from xml.etree import ElementTree as ET
 
 from openmwaa_runtime.auth.base64url import decode_base64url
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
-from openmwaa_runtime.auth.errors import AuthUnavailableError, ProofError
+from openmwaa_runtime.auth.errors import AccessDeniedError, AuthUnavailableError, ProofError
 from openmwaa_runtime.auth.login_store import LoginStore
 from openmwaa_runtime.auth.pinned_http import HttpGet
 from openmwaa_runtime.auth.principal import Principal, Proof
@@ -37,8 +37,15 @@ class StsProofVerifier:
     """Verifies presigned requests by sending them to `endpoint` with `get`."""
 
     def __init__(
-        self, environment: EnvironmentArn, endpoint: str, store: LoginStore, clock: Callable[[], float], get: HttpGet
+        self,
+        environment: EnvironmentArn,
+        endpoint: str,
+        store: LoginStore,
+        clock: Callable[[], float],
+        get: HttpGet,
+        accounts: Collection[str],
     ) -> None:
+        """Principals of other accounts than `accounts` are refused: anyone has one."""
         if not _ENDPOINT.fullmatch(endpoint):
             raise UsageError(f"{endpoint!r} is not the URL of an STS endpoint, such as https://{environment.sts_host}")
         self._environment = environment
@@ -46,6 +53,7 @@ class StsProofVerifier:
         self._store = store
         self._clock = clock
         self._get = get
+        self._accounts = accounts
         required = {
             "Action": "GetCallerIdentity",
             "Version": "2011-06-15",
@@ -72,6 +80,10 @@ class StsProofVerifier:
         principal = Principal.read(arn, Proof.STS)
         if principal.account != account or principal.partition != self._environment.partition:
             raise AuthUnavailableError("STS answered for another account or partition; try again")
+        if account not in self._accounts:  # before its proof takes a row of the database
+            raise AccessDeniedError(
+                f"No Airflow role granted in IAM: {arn} is of another account, and `role_table` has no row of it"
+            )
         used = f"sts:{hashlib.sha256(parameters['X-Amz-Signature'].encode()).hexdigest()}"
         if not self._store.use(used, signed_at + MAX_AGE_S):
             raise ProofError("the proof of identity was used before; make a new one")

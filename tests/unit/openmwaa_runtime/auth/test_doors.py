@@ -19,6 +19,9 @@ PROOF = f"openmwaa-v1.{ANNA.arn}"
 STRANGER = "openmwaa-v1.arn:aws:iam::123456789012:user/stranger"
 
 
+DEEP = base64.urlsafe_b64encode(b"[" * 45_000) + b".e30.AA"
+
+
 @pytest.fixture
 def world() -> World:
     return World(TablePolicy({ANNA.arn: [AirflowRole.VIEWER, AirflowRole.OP]}))
@@ -50,6 +53,13 @@ def test_a_web_token_opens_one_session(prefix: str, wanted: str | None, role: Ai
     again = login(world, token, prefix)
     assert (again.status, again.cookies) == (401, ())
     assert b"used before" in again.body
+
+
+def test_a_session_begins_with_its_token_so_that_a_revocation_ends_it(world: World) -> None:
+    token, issued_at = web_token(world), int(world.now)
+    world.now += 30
+    assert login(world, token).status == 303
+    assert world.starts == [issued_at]
 
 
 def test_a_role_that_is_not_granted_is_denied(world: World) -> None:
@@ -98,6 +108,7 @@ def test_an_api_session_has_a_bearer_token_and_no_cookie(world: World) -> None:
         b'{"proof": "x", "purpose": "web", "role": "../Admin"}',
         b'{"proof": "x", "purpose": "web", "role": {"a": 1}}',
         b"\xff",
+        b"[" * 60_000,
     ],
 )
 def test_a_malformed_exchange_is_an_error_with_the_form(body: bytes, world: World) -> None:
@@ -123,7 +134,9 @@ def test_only_admin_revokes_the_sessions_of_others(world: World) -> None:
     assert exchange(world, proof=PROOF, purpose="revoke", principal="bob").status == 401
 
 
-@pytest.mark.parametrize("body", [b"", b"token", b"token=", b"token=a&token=b", b"token=%ff", b"\xff=1"], ids=repr)
+@pytest.mark.parametrize(
+    "body", [b"", b"token", b"token=", b"token=a&token=b", b"token=%ff", b"\xff=1", b"token=" + DEEP]
+)
 def test_a_malformed_login_is_refused(body: bytes, world: World) -> None:
     answer = world.doors().handle(request("POST", "/aws_mwaa/login", body))
     assert (answer.status, answer.cookies) == (401, ())
@@ -147,6 +160,15 @@ def test_the_console_page_posts_the_fragment_to_its_own_login(prefix: str, world
     assert "'unsafe-inline'" not in policy
     (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     assert script.count("fetch") == 0
+
+
+@pytest.mark.parametrize(
+    ("site", "confirm"), [("none", False), ("same-origin", False), ("same-site", True), ("cross-site", True)]
+)
+def test_a_page_of_another_site_logs_nobody_in_without_a_click(site: str, confirm: bool, world: World) -> None:
+    headers = {"sec-fetch-site": site}
+    page = world.doors().handle(request("GET", "/aws_mwaa/aws-console-sso", headers=headers)).body.decode()
+    assert (" data-confirm=1" in page) is confirm
 
 
 def test_no_answer_is_cached(world: World) -> None:

@@ -44,7 +44,9 @@ KEYS = IssuerKeys(lambda _, __: (200, json.dumps(ISSUER.jwks).encode()), lambda:
 
 
 def of_sts(environment: EnvironmentArn = ENVIRONMENT) -> ProofVerifier:
-    return StsProofVerifier(environment, ENDPOINT, FakeLoginStore(), lambda: NOW, STS.get(ENDPOINT))
+    return StsProofVerifier(
+        environment, ENDPOINT, FakeLoginStore(), lambda: NOW, STS.get(ENDPOINT), {environment.account}
+    )
 
 
 def of_jwt(environment: EnvironmentArn = ENVIRONMENT) -> ProofVerifier:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
-from openmwaa_runtime.auth.errors import AuthUnavailableError, ProofError
+from openmwaa_runtime.auth.errors import AccessDeniedError, AuthUnavailableError, ProofError
 from openmwaa_runtime.auth.principal import PrincipalKind, Proof
 from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from openmwaa_runtime.auth.verifier import STS_PROOF_PREFIX
@@ -19,6 +19,7 @@ from tests.support.fake_sts import FakeIdentity, FakeSts, caller_identity, presi
 NOW = 1_600_000_000.0
 ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:environment/production")
 ENDPOINT = "https://sts.eu-west-1.amazonaws.com"
+ACCOUNTS = {ENVIRONMENT.account, "999999999999"}
 SECRET_TOKEN = "IQoJb3JpZ2luX2VjE/secret+session=token"
 USER = FakeIdentity("arn:aws:iam::123456789012:user/team/ann")
 ROLE = FakeIdentity(
@@ -29,10 +30,14 @@ ROLE = FakeIdentity(
 class StsProofs:
     """A verifier with its STS, and what both keep."""
 
-    def __init__(self, endpoint: str = ENDPOINT, environment: EnvironmentArn = ENVIRONMENT) -> None:
-        self.sts = FakeSts([USER, ROLE], environment.region, lambda: NOW)
+    def __init__(
+        self, endpoint: str = ENDPOINT, environment: EnvironmentArn = ENVIRONMENT, *others: FakeIdentity
+    ) -> None:
+        self.sts = FakeSts([USER, ROLE, *others], environment.region, lambda: NOW)
         self.store = FakeLoginStore()
-        self.verifier = StsProofVerifier(environment, endpoint, self.store, lambda: NOW, self.sts.get(endpoint))
+        self.verifier = StsProofVerifier(
+            environment, endpoint, self.store, lambda: NOW, self.sts.get(endpoint), ACCOUNTS
+        )
 
     def verify_url(self, url: str) -> str:
         return self.verifier.verify(encode(url)).arn
@@ -74,7 +79,7 @@ def test_a_session_of_a_role_has_its_name(proofs: StsProofs) -> None:
         "arn:aws:sts::123456789012:federated-user/bob",
         "arn:aws:iam::999999999999:user/x",
     ],
-    ids=["root user", "federated user", "another account, which only the static table admits"],
+    ids=["root user", "federated user", "an account of which the table has a row"],
 )
 def test_other_callers_are_known_by_their_arn(proofs: StsProofs, arn: str) -> None:
     proofs.sts.identities.append(FakeIdentity(arn, "AKIAOTHER"))
@@ -309,7 +314,7 @@ def test_another_proof_of_the_same_caller_is_another_one(proofs: StsProofs) -> N
 
 
 def test_two_servers_share_the_memory_of_used_proofs(proofs: StsProofs) -> None:
-    other = StsProofVerifier(ENVIRONMENT, ENDPOINT, proofs.store, lambda: NOW, proofs.sts.get(ENDPOINT))
+    other = StsProofVerifier(ENVIRONMENT, ENDPOINT, proofs.store, lambda: NOW, proofs.sts.get(ENDPOINT), ACCOUNTS)
     other.verify(encode(VALID))
     with pytest.raises(ProofError, match="used before"):
         proofs.verify_url(VALID)
@@ -333,7 +338,7 @@ def answering(status: int, body: bytes | str) -> StsProofVerifier:
     def get(_: str, __: Mapping[str, str]) -> tuple[int, bytes]:
         return status, content
 
-    return StsProofVerifier(ENVIRONMENT, ENDPOINT, FakeLoginStore(), lambda: NOW, get)
+    return StsProofVerifier(ENVIRONMENT, ENDPOINT, FakeLoginStore(), lambda: NOW, get, ACCOUNTS)
 
 
 GOOD = caller_identity(USER.arn, "123456789012")
@@ -402,3 +407,11 @@ def test_messages_contain_no_part_of_the_proof(proofs: StsProofs) -> None:
             proofs.verify_url(url)
         for secret in (SIGNATURE, SECRET_TOKEN, session_token, USER.access_key, identity.access_key):
             assert secret not in str(raised.value)
+
+
+def test_a_principal_of_an_account_without_a_row_takes_no_row_of_the_database() -> None:
+    stranger = FakeIdentity("arn:aws:iam::888888888888:user/eve", "AKIAEXAMPLEEXAMPLE99")
+    proofs = StsProofs(ENDPOINT, ENVIRONMENT, stranger)
+    with pytest.raises(AccessDeniedError, match="another account"):
+        proofs.verify_url(signed(stranger))
+    assert not proofs.store.used
