@@ -102,6 +102,14 @@ def test_boto3_with_the_documented_profile(endpoint: Endpoint, monkeypatch: pyte
     assert endpoint.environment.live.fleets["default"].minimum == 2
 
 
+def test_equal_calls_of_one_second_succeed(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in endpoint.variables.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.Session(profile_name="op").client("mwaa")
+    tokens = [client.create_cli_token(Name=NAME)["CliToken"] for _ in range(3)]
+    assert len(set(tokens)) == 3
+
+
 def test_boto3_with_host_prefixes(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     look_up = socket.getaddrinfo
     hosts = set()

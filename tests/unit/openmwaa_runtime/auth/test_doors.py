@@ -19,9 +19,6 @@ PROOF = f"openmwaa-v1.{ANNA.arn}"
 STRANGER = "openmwaa-v1.arn:aws:iam::123456789012:user/stranger"
 
 
-DEEP = base64.urlsafe_b64encode(b"[" * 45_000) + b".e30.AA"
-
-
 @pytest.fixture
 def world() -> World:
     return World(TablePolicy({ANNA.arn: [AirflowRole.VIEWER, AirflowRole.OP]}))
@@ -108,7 +105,7 @@ def test_an_api_session_has_a_bearer_token_and_no_cookie(world: World) -> None:
         b'{"proof": "x", "purpose": "web", "role": "../Admin"}',
         b'{"proof": "x", "purpose": "web", "role": {"a": 1}}',
         b"\xff",
-        b"[" * 60_000,
+        pytest.param(b"[" * 60_000, id="nested"),
     ],
 )
 def test_a_malformed_exchange_is_an_error_with_the_form(body: bytes, world: World) -> None:
@@ -134,9 +131,7 @@ def test_only_admin_revokes_the_sessions_of_others(world: World) -> None:
     assert exchange(world, proof=PROOF, purpose="revoke", principal="bob").status == 401
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"token", b"token=", b"token=a&token=b", b"token=%ff", b"\xff=1", b"token=" + DEEP]
-)
+@pytest.mark.parametrize("body", [b"", b"token", b"token=", b"token=a&token=b", b"token=%ff", b"\xff=1"], ids=repr)
 def test_a_malformed_login_is_refused(body: bytes, world: World) -> None:
     answer = world.doors().handle(request("POST", "/aws_mwaa/login", body))
     assert (answer.status, answer.cookies) == (401, ())
