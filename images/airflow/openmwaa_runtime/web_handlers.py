@@ -90,7 +90,13 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
     def context(request: HttpRequest) -> RequestContext:
         return RequestContext(client_address(request, settings.proxy_hops), secure)
 
-    commands = CliRunner({name: value for name, value in os.environ.items() if name not in _KEPT_FROM_COMMANDS})
+    commands = CliRunner(
+        {
+            **{name: value for name, value in os.environ.items() if name not in _KEPT_FROM_COMMANDS},
+            # Airflow writes warnings to the standard output, before the JSON of `-o json`.
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        }
+    )
     doors = Doors(
         logins=logins,
         environment_name=settings.environment.name,
