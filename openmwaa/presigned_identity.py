@@ -2,6 +2,7 @@
 """A proof of an AWS identity that needs no permission: a presigned `sts:GetCallerIdentity` for one environment."""
 
 import base64
+import secrets
 from typing import Any, Final
 
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
@@ -15,7 +16,8 @@ def presigned_identity(credentials: Any, environment: EnvironmentArn, endpoint: 
     from botocore.auth import SigV4QueryAuth  # noqa: PLC0415 - boto3 is an extra
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
 
+    nonce = secrets.token_hex(16)  # else two proofs of one second are the same, and the second is refused
     url = f"{endpoint}/?Action=GetCallerIdentity&Version=2011-06-15"
-    request = AWSRequest("GET", url, headers={ENVIRONMENT_HEADER: str(environment)})
+    request = AWSRequest("GET", url, headers={ENVIRONMENT_HEADER: f"{environment}#{nonce}"})
     SigV4QueryAuth(credentials, "sts", environment.region, LIFETIME_S).add_auth(request)
-    return STS_PROOF_PREFIX + base64.urlsafe_b64encode(str(request.url).encode()).rstrip(b"=").decode()
+    return STS_PROOF_PREFIX + base64.urlsafe_b64encode(f"{request.url}#{nonce}".encode()).rstrip(b"=").decode()

@@ -81,6 +81,13 @@ def test_without_trusted_issuers_the_proof_is_presigned(identity: FakeIdentity) 
     assert identity.secret_key not in proof
 
 
+def test_two_proofs_of_one_second_are_two_proofs() -> None:
+    sts = FakeSts([ANN])
+    proofs = {identity_proof(connection(), session(sts), ARN, []) for _ in range(8)}
+    verifier = StsProofVerifier(ARN, ENDPOINT, FakeLoginStore(), time.time, sts.get(ENDPOINT))
+    assert [verifier.verify(proof).arn for proof in proofs] == [ANN.arn] * 8
+
+
 def test_with_a_trusted_issuer_the_proof_is_a_token() -> None:
     proof = identity_proof(connection(), session(FakeSts([ANN], issuer=ISSUER)), ARN, [ISSUER.url])
     assert caller_of_token(proof) == ANN_AS_ROLE

@@ -2,8 +2,8 @@
 """The proof that needs no permission: a presigned `sts:GetCallerIdentity` that names this environment.
 
 The caller signs; this server sends the request, and STS verifies it. Nothing of the caller's text is sent on but values
-of a known form: the request is built from them, to the configured STS, with this environment's ARN in a signed header.
-So a proof for another environment, Region or partition has a wrong signature.
+of a known form: the request is built from them, to the configured STS, with this environment's ARN and a nonce in a
+signed header. So a proof for another environment, Region or partition has a wrong signature.
 """
 
 import calendar
@@ -29,6 +29,7 @@ MAX_AHEAD_S = 60
 """How far the caller's clock may be ahead of this server's."""
 SECURITY_TOKEN = "X-Amz-Security-Token"  # noqa: S105 - the name of a parameter
 _ENDPOINT = re.compile(r"https?://[a-z0-9.-]+(:\d+)?", re.ASCII)
+_NONCE = re.compile("[0-9a-f]{32}")
 _THROTTLED = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown"})
 _OK, _REFUSED, _SERVER_ERROR = 200, 400, 500
 
@@ -70,11 +71,14 @@ class StsProofVerifier:
 
     def verify(self, proof: str) -> Principal:
         """Return the caller that STS names."""
-        parameters = self._parameters(_url(proof))
+        url, _, nonce = _url(proof).partition("#")
+        if not _NONCE.fullmatch(nonce):
+            raise ProofError("the proof of identity has no nonce of 32 hexadecimal digits")
+        parameters = self._parameters(url)
         signed_at = self._signed_at(parameters)
         status, body = self._get(
             "/?" + urlencode(sorted(parameters.items())),  # no value has a space
-            {ENVIRONMENT_HEADER: str(self._environment)},
+            {ENVIRONMENT_HEADER: f"{self._environment}#{nonce}"},
         )
         arn, account = _identity(status, body)
         principal = Principal.read(arn, Proof.STS)

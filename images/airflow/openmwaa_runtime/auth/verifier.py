@@ -6,10 +6,10 @@ from typing import Protocol
 from openmwaa_runtime.auth.principal import Principal
 
 ENVIRONMENT_HEADER = "x-openmwaa-environment"
-"""The signed header of a presigned `sts:GetCallerIdentity`, with the environment's ARN."""
+"""The signed header of a presigned `sts:GetCallerIdentity`: the environment's ARN, `#` and the proof's nonce."""
 
 STS_PROOF_PREFIX = "openmwaa-v1."
-"""Before the base64url of a presigned URL, without padding. A proof without it is a JSON Web Token."""
+"""Before the base64url of a presigned URL, `#` and a nonce, without padding. A proof without it is a JSON Web Token."""
 
 
 class ProofVerifier(Protocol):

@@ -14,7 +14,7 @@ from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from openmwaa_runtime.auth.verifier import STS_PROOF_PREFIX
 from openmwaa_runtime.errors import UsageError
 from tests.support.fake_login_store import FakeLoginStore
-from tests.support.fake_sts import FakeIdentity, FakeSts, caller_identity, presigned_url
+from tests.support.fake_sts import NONCE, FakeIdentity, FakeSts, caller_identity, presigned_url
 
 NOW = 1_600_000_000.0
 ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:environment/production")
@@ -43,8 +43,8 @@ class StsProofs:
         return self.verifier.verify(encode(url)).arn
 
 
-def encode(url: str) -> str:
-    return STS_PROOF_PREFIX + base64.urlsafe_b64encode(url.encode()).rstrip(b"=").decode()
+def encode(url: str, nonce: str = f"#{NONCE}") -> str:
+    return STS_PROOF_PREFIX + base64.urlsafe_b64encode(f"{url}{nonce}".encode()).rstrip(b"=").decode()
 
 
 def signed(
@@ -102,7 +102,7 @@ def test_the_request_to_sts_is_built_from_known_values(proofs: StsProofs) -> Non
     names = [pair.split("=")[0] for pair in url.removeprefix(f"{ENDPOINT}/?").split("&")]
     assert names == sorted(names)
     assert len(names) == 9
-    assert headers == {"host": "sts.eu-west-1.amazonaws.com", "x-openmwaa-environment": str(ENVIRONMENT)}
+    assert headers == {"host": "sts.eu-west-1.amazonaws.com", "x-openmwaa-environment": f"{ENVIRONMENT}#{NONCE}"}
 
 
 def test_an_endpoint_without_tls_must_be_configured() -> None:
@@ -210,8 +210,8 @@ URL_ATTACKS = {
     "a lifetime with a sign": replaced("Expires=60", "Expires=%2B60"),
     "a negative lifetime": replaced("Expires=60", "Expires=-60"),
     "no environment in the signature": signed(headers={}),
-    "a further signed header": signed(headers={"x-openmwaa-environment": str(ENVIRONMENT), "x-other": "1"}),
-    "another signed header instead": signed(headers={"x-k8s-aws-id": str(ENVIRONMENT)}),
+    "a further signed header": signed(headers={"x-openmwaa-environment": f"{ENVIRONMENT}#{NONCE}", "x-other": "1"}),
+    "another signed header instead": signed(headers={"x-k8s-aws-id": f"{ENVIRONMENT}#{NONCE}"}),
     "signed headers in upper case": replaced("host%3Bx-openmwaa", "Host%3BX-openmwaa"),
     "signed headers in another order": replaced("host%3Bx-openmwaa-environment", "x-openmwaa-environment%3Bhost"),
     "a line break in the signed headers": replaced("host%3B", "host%0D%0Ax%3A1%3B"),
@@ -262,6 +262,14 @@ ENCODING_ATTACKS = {
     "characters that decoders skip": f"{PROOF[:40]}!{PROOF[40:]}",
     "characters outside ASCII": f"{PROOF}ä",
     "a URL outside ASCII": encode(VALID.replace("AKIA", "ÄKIA")),
+    "no nonce": encode(VALID, ""),
+    "an empty nonce": encode(VALID, "#"),
+    "a short nonce": encode(VALID, f"#{NONCE[1:]}"),
+    "a long nonce": encode(VALID, f"#{NONCE}0"),
+    "a nonce in upper case": encode(VALID, f"#{NONCE.upper()}"),
+    "a line break after the nonce": encode(VALID, f"#{NONCE}\n"),
+    "a header in the nonce": encode(VALID, f"#{NONCE}\r\nhost: evil"),
+    "two nonces": encode(VALID, f"#{NONCE}#{NONCE}"),
     "the plain URL": STS_PROOF_PREFIX + VALID,
     "too long": encode(signed(FakeIdentity(USER.arn, token="t" * 16_000))),
     "gigantic": STS_PROOF_PREFIX + "A" * 10_000_000,
@@ -298,6 +306,11 @@ def test_sts_refuses_a_wrong_signature(proofs: StsProofs, url: str) -> None:
         proofs.verify_url(url)
     assert len(proofs.sts.requests) == 1
     assert proofs.store.used == {}
+
+
+def test_the_nonce_is_signed(proofs: StsProofs) -> None:
+    with pytest.raises(ProofError, match="SignatureDoesNotMatch"):
+        proofs.verifier.verify(encode(VALID, f"#{NONCE[::-1]}"))
 
 
 def test_a_proof_is_valid_once(proofs: StsProofs) -> None:
