@@ -98,6 +98,8 @@ def _input_members() -> Iterator[str]:
             result = "answered" if status == 200 else "refused"  # noqa: PLR2004
             if operation.name == "UpdateEnvironment" and member in FIELDS:
                 result = f"refused if it differs: the field `{FIELDS[member]}`"
+            elif member in ("MinWorkers", "MaxWorkers") and operation.name == "UpdateEnvironment":
+                result = "refused with `openmwaa scale`: the web server has no right to write overrides"
             elif member == "WorkerReplacementStrategy":
                 result = "ignored: workers always end their tasks, as with GRACEFUL"
             elif member == "MetricData":

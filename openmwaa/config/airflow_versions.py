@@ -104,8 +104,8 @@ _ROWS: Final = (
                 "Fernet key. [The security page](../explanation/security.md#with-airflow-2) has what follows from it."
             ),
             "There is no execution API: its service, target group and listener do not exist.",
-            "The REST API is `/api/v1`; a request has the user and the password.",
-            "The login of `admin` is that of Flask AppBuilder, which has further users and roles.",
+            "The REST API is `/api/v1`. With `login: PASSWORD` a request has the user and the password.",
+            "Roles and permissions are those of Flask AppBuilder itself, and `dag_access` is refused.",
             "Task logs are lines of text instead of JSON.",
             (
                 "What a child process of a Python task writes to standard output itself is in the worker's log. The "
