@@ -270,6 +270,7 @@ class AirflowContainers:
             "FORWARDED_ALLOW_IPS": self.access.proxies,
             "OPENMWAA_MWAA_ENVIRONMENT": self.mwaa_description,
             "OPENMWAA_SCALER_URL": self.access.scaler_url,
+            **({"OPENMWAA_PRIVATE_WEB_URL": url} if (url := self.access.private_web_url) else {}),
             **login_variables(self.context),
         }
 

@@ -90,37 +90,27 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
     def context(request: HttpRequest) -> RequestContext:
         return RequestContext(client_address(request, settings.proxy_hops), secure)
 
-    commands = CliRunner(
-        {
-            **{name: value for name, value in os.environ.items() if name not in _KEPT_FROM_COMMANDS},
-            # Airflow writes warnings to the standard output, before the JSON of `-o json`.
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-        }
-    )
     doors = Doors(
         logins=logins,
         environment_name=settings.environment.name,
         airflow=airflow,
         store=store,
         credentials=lambda principal: issue_credentials(tokens, principal),
-        run_command=commands.run,
+        run_command=_command_runner().run,
         context=context,
         audit=audit,
         single_dags=bool(settings.dag_access),
     )
-    api = MwaaApi(
-        verifier=SignatureVerifier(
-            region=settings.environment.region,
-            hosts=served_hosts([settings.web_url]),
-            tokens=tokens,
-            clock=time.time,
-            revoked=RevokedSessions(store.revoked),
-        ),
-        operations=_operations(environ, settings, logins, airflow),
-        store=store,
-        audit=audit,
-        context=context,
+    urls = [url for name in ("OPENMWAA_WEB_URL", "OPENMWAA_PRIVATE_WEB_URL") if (url := environ.get(name))]
+    verifier = SignatureVerifier(
+        region=settings.environment.region,
+        hosts=served_hosts(urls),
+        tokens=tokens,
+        clock=time.time,
+        revoked=RevokedSessions(store.revoked),
     )
+    operations = _operations(environ, settings, logins, airflow)
+    api = MwaaApi(verifier=verifier, operations=operations, store=store, audit=audit, context=context)
 
     routes: dict[str, Handler] = {f"{API_PATH}/": api.handle}
     if scaler_url := environ.get(SCALER_URL):
@@ -132,6 +122,12 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
         return found(request)
 
     return handle
+
+
+def _command_runner() -> CliRunner:
+    variables = {name: value for name, value in os.environ.items() if name not in _KEPT_FROM_COMMANDS}
+    # Airflow writes warnings to the standard output, before the JSON of `-o json`.
+    return CliRunner({**variables, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"})
 
 
 def _may_list_dags(airflow: AirflowPort, token: str) -> bool:
