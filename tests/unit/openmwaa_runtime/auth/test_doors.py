@@ -160,7 +160,7 @@ def test_the_console_page_posts_the_fragment_to_its_own_login(prefix: str, world
 @pytest.mark.parametrize(
     ("site", "confirm"), [("none", False), ("same-origin", False), ("same-site", True), ("cross-site", True)]
 )
-def test_a_page_of_another_site_logs_nobody_in_without_a_click(site: str, confirm: bool, world: World) -> None:
+def test_a_page_of_another_site_logs_no_user_in_without_a_click(site: str, confirm: bool, world: World) -> None:
     headers = {"sec-fetch-site": site}
     page = world.doors().handle(request("GET", "/aws_mwaa/aws-console-sso", headers=headers)).body.decode()
     assert (" data-confirm=1" in page) is confirm
