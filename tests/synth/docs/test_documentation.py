@@ -23,7 +23,7 @@ RUN_ELSEWHERE = {
     r"openmwaa status\b.*": "tests/unit/operate/test_status.py; tests/e2e",
     r"openmwaa (connections|variables) (import|export)\b.*": "tests/unit/operate/test_stored_values.py",
     r"openmwaa (init|dags|local run)\b.*": "tests/e2e/test_author.py: every one of the tutorial",
-    r"openmwaa (login|logout|whoami|api|airflow)\b.*": "tests/e2e/test_author.py: those of the tutorial; test_iam_login.py",
+    r"openmwaa (login|logout|whoami|api|airflow)\b.*": "tests/e2e/test_author.py, test_iam_login.py",
     r"python -m unittest discover tests": "tests/e2e/test_author.py",
     r"openmwaa scale\b.*": "tests/emulated/test_scale_command.py: every one of the page",
     r"openmwaa explain\b.*": "tests/emulated/test_explain_command.py: every one of the page",
