@@ -62,7 +62,12 @@ def test_input(data: bytes) -> None:
         return
     kind = data[0] % 4
     verifiers = (
-        (StsProofVerifier(ENVIRONMENT, ENDPOINT, FakeLoginStore(), lambda: NOW, STS.get(ENDPOINT)), ANN.arn),
+        (
+            StsProofVerifier(
+                ENVIRONMENT, ENDPOINT, FakeLoginStore(), lambda: NOW, STS.get(ENDPOINT), {ENVIRONMENT.account}
+            ),
+            ANN.arn,
+        ),
         (JwtProofVerifier(ENVIRONMENT, {ISSUER.url: (ISSUER.account, KEYS)}, FakeLoginStore(), lambda: NOW), ROLE),
     )
     for proof in proofs(kind, data[1:]):

@@ -206,7 +206,7 @@ def test_the_permissions_fit_into_the_role_of_all_components() -> None:
             letter * 20: {"queues": [letter * 40, letter * 39 if letter > "a" else "default"]} for letter in letters
         }
         artefacts = {"startup_script_s3_path": "startup.sh", "requirements_s3_path": "requirements.txt"}
-        form = {"control_plane": "COMPACT", "enable_execute_command": True, **artefacts}
+        form: dict[str, Any] = {"control_plane": "COMPACT", "enable_execute_command": True, **artefacts}
         return iam(name="e" * 80, region="us-gov-east-1", fleets=fleets, **form)
 
     with pytest.raises(ValueError, match="ecs RegisterTaskDefinition"):

@@ -84,7 +84,7 @@ def test_without_trusted_issuers_the_proof_is_presigned(identity: FakeIdentity) 
 def test_two_proofs_of_one_second_are_two_proofs() -> None:
     sts = FakeSts([ANN])
     proofs = {identity_proof(connection(), session(sts), ARN, []) for _ in range(8)}
-    verifier = StsProofVerifier(ARN, ENDPOINT, FakeLoginStore(), time.time, sts.get(ENDPOINT))
+    verifier = StsProofVerifier(ARN, ENDPOINT, FakeLoginStore(), time.time, sts.get(ENDPOINT), {ARN.account})
     assert [verifier.verify(proof).arn for proof in proofs] == [ANN.arn] * 8
 
 

@@ -46,6 +46,6 @@ class RunningEnvironment:
         """
         bounds = "".join(f" --{word} {n}" for word, n in (("min", minimum), ("max", maximum)) if n is not None)
         raise BoundsRefusedError(
-            f"{by} can change the workers with `openmwaa scale --fleet {fleet}{bounds}`; the web server has no right to "
-            "write overrides"
+            f"{by} can change the workers with `openmwaa scale --fleet {fleet}{bounds}`; the web server has no right "
+            "to write overrides"
         )

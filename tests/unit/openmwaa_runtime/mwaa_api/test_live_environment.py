@@ -11,7 +11,7 @@ from openmwaa_runtime.mwaa_api.live_environment import RunningEnvironment
 
 
 @pytest.mark.parametrize(("status", "healthy"), [("healthy", True), ("unhealthy", False), (None, False)])
-def test_the_heartbeat_of_the_scheduler_decides(status: str | None, healthy: bool) -> None:  # noqa: FBT001
+def test_the_heartbeat_of_the_scheduler_decides(status: str | None, healthy: bool) -> None:
     body = json.dumps({"metadatabase": {"status": "healthy"}, "scheduler": {"status": status}}).encode()
     assert RunningEnvironment(None, lambda: body).healthy() is healthy
 
