@@ -89,6 +89,8 @@ RUNS_DAG_CODE: Final = frozenset(
 """Commands of MWAA's list that need DAG files. The web server has none: DAG code would see its secrets."""
 
 
+_MASKED_IF_APART: Final = frozenset({"--conn-json", "--conn-uri"})
+"""Airflow writes each command into its audit log, and masks a password in these options only if `=` is not used."""
 _SEES_ALL_DAGS: Final = frozenset({"assets", "backfill", "dags", "tasks"})
 """Groups of commands that ask the database, and not the auth manager, for DAGs and their parts."""
 
@@ -133,8 +135,11 @@ def parse(line: str, role: AirflowRole, *, single_dags: bool = False) -> Sequenc
     if name is None or name.split() != words[: len(name.split())]:  # a word may contain a space
         raise CliRefusedError(_unknown(" ".join(words[:2])))
     needed, options = COMMANDS[name]
-    given = (word.partition("=")[0] for word in words[len(name.split()) :] if word.startswith("-"))
-    if refused := next((option for option in given if option not in options), None):
+    given = (word.partition("=") for word in words[len(name.split()) :] if word.startswith("-"))
+    if refused := next(
+        (option for option, joined, _ in given if option not in options or (joined and option in _MASKED_IF_APART)),
+        None,
+    ):
         raise CliRefusedError(f"`{name}` has no option {refused} here; write options in full and apart")
     if not role.includes(needed):
         raise AccessDeniedError(f"`{name}` needs the role {needed}; the token has {role}")
