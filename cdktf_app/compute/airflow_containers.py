@@ -264,14 +264,18 @@ class AirflowContainers:
         )
 
     def _web_variables(self) -> dict[str, str]:
+        private = self.access.private_web_url
+        for_iam = {
+            "OPENMWAA_MWAA_ENVIRONMENT": self.mwaa_description,
+            "OPENMWAA_SCALER_URL": self.access.scaler_url,
+            **({"OPENMWAA_PRIVATE_WEB_URL": private} if private else {}),
+        }
         return {
             # Variable of uvicorn: trust the X-Forwarded headers of the load balancers, which terminate TLS. No other
             # client can reach the port.
             "FORWARDED_ALLOW_IPS": self.access.proxies,
-            "OPENMWAA_MWAA_ENVIRONMENT": self.mwaa_description,
-            "OPENMWAA_SCALER_URL": self.access.scaler_url,
-            **({"OPENMWAA_PRIVATE_WEB_URL": url} if (url := self.access.private_web_url) else {}),
             **login_variables(self.context),
+            **(for_iam if self._environment.web_access.uses_iam else {}),
         }
 
     def _with_dags(self, *containers: ContainerSpec) -> list[ContainerSpec]:
