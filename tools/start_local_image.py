@@ -2,12 +2,13 @@
 """Starts the local image's command twice, and uses it as a browser and a DAG author would; writes its times as JSON.
 
 `python -m tools.start_local_image DAGS PORT -- COMMAND` starts COMMAND, which serves the image's ports on this machine,
-with the folder DAGS mounted. `tools/build_images` calls it.
+with the folder DAGS mounted. `tools/build_images` calls it. The words of COMMAND before its `--` run another program in
+the same container.
 """
 
 import http.client
+import http.cookies
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -31,59 +32,65 @@ def main() -> None:
     first, second = f"{dags.name}_first", f"{dags.name}_second"
     _write(dags, first)
     times: dict[str, float] = {}
-    with _started(command, times, "first_start_s") as password:
-        web = _Web(port, password)
+    with _started(command, times, "first_start_s"):
+        web = _Web(port, command)
         times["parsed_s"] = _until(lambda: first in web.dags(), f"{first} is in Airflow")
         _write(dags, second)
         times["edit_s"] = _until(lambda: second in web.dags(), f"{second} is in Airflow")
-    with _started(command, times, "next_start_s") as password:
-        _until(lambda: second in _Web(port, password).dags(), f"{second} is in Airflow after a restart")
+    with _started(command, times, "next_start_s"):
+        _until(lambda: second in _Web(port, command).dags(), f"{second} is in Airflow after a restart")
     json.dump({name: round(value, 1) for name, value in times.items()}, sys.stdout)
 
 
 class _Web:
     """The web server at the published port."""
 
-    def __init__(self, port: int, password: str) -> None:
+    def __init__(self, port: int, command: list[str]) -> None:
         self._address = f"http://localhost:{port}"
         health = self._get("/api/v2/monitor/health")
         _check(health["metadatabase"]["status"] == "healthy", f"Airflow is not healthy: {health}")
         login = http.client.HTTPConnection("localhost", port)
         login.request("GET", f"/api/v2/auth/login?next={self._address}/dags")  # refused for another web address
         answer = login.getresponse()
+        answer.read()
         page = urllib.parse.urljoin(self._address, answer.getheader("Location") or "http://-")
         _check(page.startswith(f"{self._address}/"), f"the login answers {answer.status} and leads to {page}")
-        document = json.dumps({"username": "admin", "password": password}).encode()
-        self._token = self._get("/auth/token", document)["access_token"]
+        words = ("openmwaa", "login", "--as", "admin", "--no-browser", "--json")
+        program = [*command[: command.index("--") + 1], *words]
+        printed = json.loads(subprocess.run(program, check=True, stdout=subprocess.PIPE, timeout=120).stdout)["url"]
+        _check(printed.startswith(f"{self._address}/"), f"the login's address is {printed.partition('#')[0]}")
+        form = urllib.parse.urlencode({"token": printed.partition("#")[2]})
+        login.request("POST", "/aws_mwaa/login", form, {"Content-Type": "application/x-www-form-urlencoded"})
+        cookie = http.cookies.SimpleCookie(login.getresponse().getheader("Set-Cookie"))
+        self._token = cookie["_token"].value
 
     def dags(self) -> set[str]:
         """The ids of the DAGs."""
         return {dag["dag_id"] for dag in self._get("/api/v2/dags", token=self._token)["dags"]}
 
-    def _get(self, path: str, document: bytes | None = None, token: str = "") -> Any:
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-        request = urllib.request.Request(self._address + path, document, headers)
+    def _get(self, path: str, token: str = "") -> Any:
+        request = urllib.request.Request(self._address + path, headers={"Authorization": f"Bearer {token}"})
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
 
 
 @contextmanager
-def _started(command: list[str], times: dict[str, float], name: str) -> Iterator[str]:
-    """Start the command and yield the password that it prints; at the end send SIGTERM, as `docker stop` does."""
+def _started(command: list[str], times: dict[str, float], name: str) -> Iterator[None]:
+    """Start the command until it prints how to log in; at the end send SIGTERM, as `docker stop` does."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         lines = []
         for line in process.stdout or ():
             lines.append(line)
-            if found := re.match(r"\s+Password +(\S+)", line):
+            if line.startswith("Log in: "):
                 break
         else:
             sys.exit("the container ended: " + "".join(lines[-25:]))
         times[name] = time.monotonic() - began
         drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
         try:
-            yield found[1]
+            yield
         finally:
             began = time.monotonic()
             _main_process(process).send_signal(signal.SIGTERM)

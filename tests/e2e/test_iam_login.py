@@ -238,7 +238,7 @@ def test_the_api_has_the_role_of_the_caller(env: Login) -> None:
     assert (refused.returncode, "403" in refused.stderr) == (1, True), refused
     env.succeeds("login_greet", env.api("user", *start)["dag_run_id"])
     assert env.run("user", *_get("/variables")).returncode == 1
-    assert env.api("op", "GET", "/variables")["variables"] == []
+    assert "variables" in env.api("op", "GET", "/variables")
 
 
 def test_a_role_can_be_lower_and_not_higher_than_granted(env: Login) -> None:

@@ -29,7 +29,7 @@ class PasswordOfAdmin:
 
 
 def _connection(web: str) -> FakeConnection:
-    environment = Environment.model_validate(LEAST)
+    environment = Environment.model_validate({**LEAST, "web_access": {**LEAST["web_access"], "login": "PASSWORD"}})
     endpoints = {"aws": "http://x", "web": web}
     return FakeConnection(environment, Path("e.yaml"), endpoints, fake=PasswordOfAdmin(), services=("secretsmanager",))
 
