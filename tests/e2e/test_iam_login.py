@@ -287,6 +287,7 @@ def test_boto3_with_a_profile_of_the_environment(env: Login, monkeypatch: pytest
     assert raised.value.response["RestApiStatusCode"] == 403  # type: ignore[typeddict-item]
 
 
+@pytest.mark.slow
 def test_the_aws_cli_with_a_profile_of_the_environment(env: Login) -> None:
     cli = venvs.ensure(venvs.venv_of("mwaa"), progress=print).with_name("aws")
 
@@ -303,6 +304,7 @@ def test_the_aws_cli_with_a_profile_of_the_environment(env: Login) -> None:
     env.succeeds("login_greet", call("invoke-rest-api", *start)["RestApiResponse"]["dag_run_id"])
 
 
+@pytest.mark.slow
 def test_airflows_operator_triggers_a_dag_by_mwaas_api(env: Login) -> None:
     keys = env.json("op", "credentials", "environment.yaml")
     extra = {
