@@ -50,6 +50,28 @@ def principal(session: str = "ana", account: str = "123456789012") -> Principal:
     return Principal.read(f"arn:aws:sts::{account}:assumed-role/analysts/{session}", Proof.STS)
 
 
+class GunicornBody:
+    """The body of a request as gunicorn has it: the number of bytes to read is an int."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def read(self, size: int | None = None) -> bytes:
+        if not isinstance(size, int | None):
+            raise TypeError("size must be an integral type")
+        return bytes(self._body.read(-1 if size is None else size))
+
+
+def as_gunicorn(application: Any) -> Any:
+    """Return the application with bodies as in gunicorn."""
+
+    def call(environ: dict[str, Any], start_response: Any) -> Any:
+        body = GunicornBody(environ["wsgi.input"])
+        return application({**environ, "wsgi.input": body, "wsgi.input_terminated": True}, start_response)
+
+    return call
+
+
 class FlaskServer:
     """The application and its security manager."""
 
@@ -64,6 +86,7 @@ class FlaskServer:
         os.environ["AIRFLOW__WEBSERVER__CONFIG_FILE"] = config.__file__
         initdb()
         self.app: Any = create_app()
+        self.app.wsgi_app = as_gunicorn(self.app.wsgi_app)
         self.manager: Any = self.app.appbuilder.sm
         self.revoked: dict[str, float] = {}
         self.manager._revoked = RevokedSessions(lambda: dict(self.revoked), clock=time.monotonic)

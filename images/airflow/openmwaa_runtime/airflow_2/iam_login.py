@@ -56,6 +56,8 @@ class IamSecurityManager(FabAirflowSecurityManagerOverride):  # type: ignore[mis
         super().__init__(appbuilder)
         app = appbuilder.get_app
         app.config["SESSION_COOKIE_SECURE"] = self._settings.web_url.startswith("https://")
+        # Airflow sets a float, which gunicorn refuses when a body is read in parts.
+        app.config["MAX_CONTENT_LENGTH"] = int(app.config["MAX_CONTENT_LENGTH"])
         app.config["AUTH_ROLE_PUBLIC"] = None  # FAB would let a request without login in, as role Public
         app.before_request(self._answer)
 
