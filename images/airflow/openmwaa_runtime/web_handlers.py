@@ -4,7 +4,6 @@
 import os
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -114,7 +113,7 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
 
     routes: dict[str, Handler] = {f"{API_PATH}/": api.handle}
     if scaler_url := environ.get(SCALER_URL):
-        page = ScalerPage(scaler_url, f"{PREFIXES[0]}/login", lambda token: _may_list_dags(airflow, token))
+        page = ScalerPage(scaler_url, f"{PREFIXES[0]}/login", lambda token: _list_dags(airflow, token))
         routes[SCALER_PATH] = page.handle
 
     def handle(request: HttpRequest) -> HttpAnswer:
@@ -130,9 +129,9 @@ def _command_runner() -> CliRunner:
     return CliRunner({**variables, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"})
 
 
-def _may_list_dags(airflow: AirflowPort, token: str) -> bool:
+def _list_dags(airflow: AirflowPort, token: str) -> int:
     request = HttpRequest("GET", f"{installed_release().api}/dags", "limit=1", (), b"", "")
-    return airflow.call(request, token, API_CALL_S).status == HTTPStatus.OK
+    return airflow.call(request, token, API_CALL_S).status
 
 
 def _operations(environ: Mapping[str, str], settings: AuthSettings, logins: Logins, airflow: AirflowPort) -> Operations:
