@@ -4,7 +4,6 @@
 import asyncio
 import random
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 import aiohttp
 import boto3
 
+from openmwaa.cli.init import init
 from openmwaa.config.environment_file import load
 from openmwaa.local.demo.run import endpoints_of
 from openmwaa.local.demo.summary import percentiles
@@ -25,7 +25,6 @@ from openmwaa.local.services.airflow_api import AirflowApi
 from openmwaa.local.terraform import terraform_override
 from openmwaa.local.up import Ready, up
 
-STARTER = Path(__file__).resolve().parents[1] / "openmwaa/starter"
 EDITS = 40
 UPLOADS = 20
 PARSED_WITHIN_S = 60.0
@@ -38,14 +37,13 @@ _print = partial(print, flush=True)
 def measure() -> dict[str, Any]:
     """Return the seconds of edits and uploads, of a DAG's own file and of a module that it imports."""
     with tempfile.TemporaryDirectory(prefix="openmwaa-bench-") as folder:
-        project = Path(folder) / "project"
-        shutil.copytree(STARTER, project)
+        project = Path(folder) / "bench"
+        init(project)
         dag = project / "dags/hello.py"
         (project / "dags/words.py").write_text('TAG = "first"\n')
         text = dag.read_text().replace("from airflow", 'from words import TAG\nOWN = "first"\nfrom airflow')
         dag.write_text(text.replace('tags=["example"]', "tags=[OWN, TAG]"))
         file = project / "environment.yaml"
-        file.write_text(file.read_text().replace("NAME", "bench"))
         terraform_override.DAG_SYNC_INTERVAL_S = IN_AWS_S
         try:
             ready = up(file, progress=_print, dags=project / "dags")

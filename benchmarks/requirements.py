@@ -20,7 +20,7 @@ rapidfuzz scikit-learn scipy seaborn shapely simple-salesforce slack-sdk statsmo
 xlsxwriter
 """
 PROGRAM = """
-import json, os, sys, tarfile, time
+import json, os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from openmwaa_runtime.artefacts import build, requirements
@@ -32,8 +32,7 @@ text = (folder / "requirements.txt").read_text()
 archive = build.Builder(bucket, text, folder, lambda line: None).build(own_architecture(), folder / "own")
 built = time.monotonic()
 requirements.sha256(archive)
-with tarfile.open(archive) as opened:
-    opened.extractall(folder / "unpacked", filter="data")
+requirements.unpack(archive, folder / "unpacked", "the archive")
 unpacked = time.monotonic()
 size = archive.stat().st_size / 1e6
 print(json.dumps({"build_s": built - began, "start_added_s": unpacked - built, "archive_mb": size}))
