@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fleet always has its maximum."""
+
+from simulation.policies.policy import FleetView, Policy
+
+
+class Always(Policy):
+    """The most workers at every time: the least wait and the highest cost."""
+
+    name = "always"
+    source = "The maximum, without a scaler."
+
+    def tick(self, view: FleetView) -> None:
+        """Set the maximum."""
+        view.set_desired(view.settings.maximum)
