@@ -63,6 +63,16 @@ class MetricPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAheadPolicy:
+    """The trade of the look-ahead: a worker for one second against the wait of tasks."""
+
+    wait_worth: float = 6.0
+    """How many worker-seconds it is worth that a task waits one second less."""
+    launch_s: float = 60.0
+    """From the request of a worker to its first task, until launches have been seen."""
+
+
+@dataclass(frozen=True, slots=True)
 class FleetPolicy:
     """One worker fleet and its scaling settings."""
 
@@ -88,6 +98,7 @@ class FleetPolicy:
     ordinary drain. `adopt`: a count above the scaler's own is also kept for one scale-in window. A count below the
     need is corrected at once in both, because tasks would wait."""
     demand_metric: MetricPolicy | None = None
+    look_ahead: LookAheadPolicy | None = None
     dry_run: bool = False
     """Every change is explained and none is made, whatever the overrides are."""
     intervals: int = 1
@@ -226,6 +237,24 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """The slots that are expected if no task waits, in equal steps from `at`."""
+
+    at: float
+    step_s: float
+    slots: tuple[float, ...]
+    """The mean of each step, without tasks on draining workers."""
+    spread: tuple[float, ...]
+    """The standard deviation of each step."""
+    task_s: float
+    """The mean of the seconds that each of these tasks still holds a slot."""
+    present: int
+    """Tasks of the plan that run or wait now."""
+    waiting_s: float
+    """How long the oldest of those that wait has waited."""
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """The scheduled minimum in force now; cron and time zone are evaluated outside the core."""
 
@@ -246,5 +275,7 @@ class Observation:
     schedule: Schedule | None = None
     demand_metric: Reading[float] | None = None
     """The newest value of the fleet's CloudWatch metric; None for fleets without one."""
+    forecast: Reading[Forecast] | None = None
+    """What Airflow's plan lets expect; None for fleets without look-ahead."""
     absent: tuple[str, ...] = ()
     """Services of the fleet that do not exist."""

@@ -79,6 +79,8 @@ class FleetState:
     scheduled: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """Messages that are not due, by the ARN of the worker that holds them: how many, and when it reported them."""
     missing_messages: MissingMessages | None = None
+    launch_latencies: tuple[float, ...] = ()
+    """Seconds from the first sight of a starting worker until it consumed, of the last launches."""
     services: Mapping[str, ServiceState] = field(default_factory=dict)
 
     def of(self, service: str) -> ServiceState:

@@ -4,14 +4,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scaler.core import bounds, demand_metric, policy
+from scaler.core import bounds, demand_metric, look_ahead, policy
 from scaler.core import demand as demands
 from scaler.core.bounds import Limits
 from scaler.core.demand import Taken
 from scaler.core.explain import Explanation, count
-from scaler.core.model import FleetPolicy, Observation
+from scaler.core.model import FleetPolicy, Known, Observation, Unknown
 from scaler.core.service_plan import ServiceView, detect_drift
-from scaler.core.state import Demand, FleetState
+from scaler.core.state import Demand, FleetState, Value
+from scaler.core.workers import starts_fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
     """Return the target of the whole fleet, and its next state."""
     fleet, limits, now, explanation = inputs.fleet, inputs.limits, inputs.now, inputs.explanation
     demand, needed, slots_per_worker, state = _need(inputs, state)
+    state = _measure_launches(inputs, state)
     adopted = _adopt(inputs, state)
     if limits.fixed:
         for step in limits.steps:
@@ -68,6 +70,12 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
     target = policy.stabilize(
         fleet, needed, counted, serving, state.window, now, may_shrink=known, explanation=explanation
     )
+    if demand is not None and needed is not None and slots_per_worker is not None:
+        ahead = _look_ahead(inputs, demand, needed, slots_per_worker, state)
+        if ahead is not None:
+            target = ahead if known or ahead > serving else max(ahead, serving)
+            # The forecast shows that no worker is needed soon: two readings of the sources suffice.
+            may_shrink = known and state.window.known_s(now) >= fleet.pace_s
     if demand is None:
         target, may_shrink = policy.fall_back(fleet.fallback, target, state.unknown_since, now, explanation)
     if adopted is not None and adopted[0] > target:
@@ -117,6 +125,70 @@ def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int 
     window = policy.remember(fleet, state.window, _workers(demand, slots_per_worker), now, known=known)
     state = replace(state, window=window, unknown_since=unknown_since)
     return demand, needed, slots_per_worker, state
+
+
+def _look_ahead(
+    inputs: DecisionInput, demand: Demand, needed: int, slots_per_worker: int, state: FleetState
+) -> int | None:
+    """Return the target of the look-ahead; None without a forecast that was made in this tick."""
+    settings, forecast = inputs.fleet.look_ahead, inputs.observation.forecast
+    if settings is None or forecast is None or demand.stale:
+        return None
+    if not isinstance(forecast, Known):
+        why = forecast.reason if isinstance(forecast, Unknown) else f"{forecast.age_s:.0f} s old"
+        inputs.explanation.add("look-ahead", f"Forecast unknown ({why}): not used", known=False)
+        return None
+    expected = forecast.value
+    # Demand that the plan does not show, such as plain Celery tasks, is expected to last.
+    more = max(0, demand.slots - expected.present)
+    if more:
+        expected = replace(expected, slots=tuple(slots + more for slots in expected.slots))
+    launch_s = look_ahead.launch_latency_s(settings, state.launch_latencies) + inputs.fleet.pace_s
+    capacity = _capacity(inputs, slots_per_worker, launch_s)
+    found = look_ahead.find_target(settings, expected, capacity, launch_s)
+    target, until = found.workers, f"{count(found.keep, 'worker')} until others could start"
+    text = f"{count(found.launch, 'worker')} worth their cost in {launch_s:.0f} s, {until}"
+    values: dict[str, Value] = {"launch": found.launch, "keep": found.keep, "launch_s": launch_s, "beside_plan": more}
+    if expected.waiting_s > launch_s and needed > target:
+        # The forecast was wrong: what waits longer than a launch gets a worker.
+        target = needed
+        text += f"; a task has waited for {expected.waiting_s:.0f} s: {needed}"
+    inputs.explanation.add("look-ahead", text, **values)
+    return target
+
+
+def _measure_launches(inputs: DecisionInput, state: FleetState) -> FleetState:
+    """Return the state with the latencies of the workers that consume for the first time."""
+    seen = [
+        inputs.now - view.state.launching[worker.arn]
+        for view in inputs.services
+        if view.workers
+        for worker in view.workers.of("consuming")
+        if worker.arn in view.state.launching and not worker.served and not worker.resumed
+    ]
+    if not seen:
+        return state
+    return replace(state, launch_latencies=(*state.launch_latencies, *seen)[-look_ahead.LATENCIES :])
+
+
+def _capacity(inputs: DecisionInput, slots: int, launch_s: float) -> look_ahead.Capacity:
+    """Return the workers of all services as the look-ahead counts them."""
+    serving = draining = 0
+    arriving: list[float] = []
+    for view in inputs.services:
+        workers = view.workers
+        if workers is None:
+            serving += view.service.running if view.service else 0
+            continue
+        resumed = sum(1 for worker in workers.of("launching") if worker.resumed)
+        serving += len(workers.of("consuming", "unknown")) + resumed
+        draining += len(workers.of("draining", "released"))
+        for worker in workers.of("launching"):
+            if not (worker.resumed or worker.failing):
+                arriving.append(launch_s - (inputs.now - view.state.launching.get(worker.arn, inputs.now)))
+        if view.service is not None and not starts_fail(inputs.fleet, view.state, inputs.now):
+            arriving += [launch_s] * max(0, view.service.desired - len(workers.all))
+    return look_ahead.Capacity(serving, draining, tuple(arriving), slots, inputs.limits.maximum)
 
 
 def _workers(demand: Demand | None, slots: int | None) -> int | None:

@@ -87,6 +87,9 @@ class ProgressListener(Protocol):
     def run_ended(self, run: DagRun, now: float) -> None:
         """All tasks of a run ended."""
 
+    def task_scheduled(self, instance: TaskInstance, now: float) -> None:
+        """All upstream tasks ended: the instance is queued next, if the limits allow it."""
+
     def task_queued(self, instance: TaskInstance, now: float) -> None:
         """An instance was queued."""
 
@@ -177,6 +180,9 @@ class Airflow:
         if not instances:  # a mapped task over an empty list is skipped
             self._end_node(run, node, now)
             return
+        for listener in self.listeners:
+            for instance in instances:
+                listener.task_scheduled(instance, now)
         self._call_at(now + self._latency_s, lambda then: self._queue(instances, then))
 
     def _queue(self, instances: Sequence[TaskInstance], now: float) -> None:

@@ -47,12 +47,12 @@ class Engine:
         for number, fleet in enumerate(fleets):
             policy = policies[fleet.name] if isinstance(policies, Mapping) else policies
             self._add_fleet(fleet, policy, random.Random(settings.seed * 1000 + number))
+        for policy in self.policies:
+            policy.begin(workload)
         listeners = [listener for policy in self.policies if (listener := policy.listener) is not None]
         self.airflow = Airflow(
             workload, self.call_at, self._send, latency_s=settings.scheduler_latency_s, listeners=listeners
         )
-        for policy in self.policies:
-            policy.begin(workload)
 
     def _add_fleet(self, settings: FleetSettings, policy: Policy, rng: random.Random) -> None:
         fleet = EngineFleet(

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The forecast of a fleet: the expected slots of the next minutes, in equal steps, with their uncertainty."""
+
+import math
+from collections.abc import Collection, Iterable
+
+from scaler.core.forecast.expected_run import ExpectedTask, Outlook, expect_new_run, expect_run
+from scaler.core.forecast.plan import AirflowPlan, RunInProgress, TaskDuration
+from scaler.core.model import Forecast
+
+STEP_S = 5.0
+MEMO_S = 15.0
+"""A run that does not change is played forward again after this time."""
+SHARP_STEPS = 0.25
+"""A spread below this share of a step is not worth its arithmetic."""
+ROOT_3 = math.sqrt(3.0)
+
+
+class Forecaster:
+    """Makes forecasts; it remembers the expectation of each run until the run changes, and nothing else."""
+
+    def __init__(self) -> None:
+        self._memo: dict[str, tuple[RunInProgress, list[ExpectedTask], float, float]] = {}
+
+    def expect(
+        self, plan: AirflowPlan, now: float, *, horizon_s: float, unknown_s: float, draining: Collection[str] = ()
+    ) -> Forecast:
+        """Return the forecast for `horizon_s`; a task without history is expected to take `unknown_s`.
+
+        Tasks on `draining` workers need no slot of another worker, and are not counted.
+        """
+        outlook = Outlook(now, now + horizon_s + MEMO_S, TaskDuration(unknown_s, 0.5), plan.shapes)
+        curve = _Curve(now, max(1, math.ceil(horizon_s / STEP_S)), draining)
+        memo = {}
+        for run in plan.runs:
+            found = self._memo.get(run.run_id)
+            if found is None or found[0] is not run or not found[2] <= now < found[3]:
+                expected = expect_run(run, outlook)
+                valid = min([now + MEMO_S, *(task.end for task in expected if task.end > now)])
+                found = run, expected, now, valid
+            memo[run.run_id] = found
+            curve.add(found[1])
+        self._memo = memo
+        for due in plan.next_runs:
+            if due.at < now + horizon_s and due.dag_id in plan.shapes:
+                curve.add(expect_new_run(plan.shapes[due.dag_id], max(now, due.at), outlook))
+        return curve.forecast(plan)
+
+
+class _Curve:
+    """The sum of the expected tasks, by step."""
+
+    def __init__(self, now: float, steps: int, draining: Collection[str]) -> None:
+        self._now = now
+        self._steps = steps
+        self._draining = draining
+        self._slots = [0.0] * (steps + 1)
+        self._variance = [0.0] * (steps + 1)
+        self._seconds = self._tasks = 0.0
+
+    def add(self, tasks: Iterable[ExpectedTask]) -> None:
+        """Add the probability of each task to hold a slot, to each step."""
+        now, steps, slots = self._now, self._steps, self._slots
+        for start, end, spread_s, instances, worker in tasks:
+            first, last = (start - now) / STEP_S, (end - now) / STEP_S
+            if worker is not None and worker in self._draining:
+                continue
+            spread = ROOT_3 * spread_s / STEP_S
+            if first >= steps or last + spread <= 0.0:
+                continue
+            self._seconds += (last - max(0.0, first)) * STEP_S * instances
+            self._tasks += instances
+            if spread > SHARP_STEPS:
+                self._add_uncertain(first, last, spread, instances)
+                continue
+            first, last = max(0.0, first), min(float(steps), last)
+            if last <= first:
+                continue
+            left, right = int(first), int(last)
+            if left == right:
+                slots[left] += (last - first) * instances
+                continue
+            slots[left] += (left + 1 - first) * instances
+            for step in range(left + 1, right):
+                slots[step] += instances
+            slots[right] += (last - right) * instances
+
+    def _add_uncertain(self, first: float, last: float, spread: float, instances: float) -> None:
+        """The end is uniform between `last - spread` and `last + spread`."""
+        slots, variance = self._slots, self._variance
+        earliest, width = max(first, last - spread), last + spread - max(first, last - spread)
+        for step in range(max(0, int(first)), min(self._steps, int(last + spread) + 1)):
+            over = (step + 0.5 - earliest) / width
+            share = instances * min(1.0, step + 1 - first) * (1.0 if over < 0.0 else 1.0 - over if over < 1.0 else 0.0)
+            slots[step] += share
+            variance[step] += share * (1.0 - share / instances)
+
+    def forecast(self, plan: AirflowPlan) -> Forecast:
+        """Return the sum."""
+        steps, since = self._steps, plan.waiting_since
+        return Forecast(
+            at=self._now,
+            step_s=STEP_S,
+            slots=tuple(round(value, 3) for value in self._slots[:steps]),
+            spread=tuple(round(math.sqrt(value), 3) for value in self._variance[:steps]),
+            task_s=max(1.0, self._seconds / self._tasks) if self._tasks else STEP_S,
+            present=plan.present,
+            waiting_s=0.0 if since is None else max(0.0, self._now - since),
+        )

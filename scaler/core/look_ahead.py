@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The number of workers that the forecast makes worth their cost.
+
+With a number of workers, the expected slots above their capacity form a backlog, which free capacity takes down later
+(a fluid queue: Lindley 1952). Its area is the expected wait in task-seconds. A further worker is worth its cost if the
+wait that it saves is. Two such numbers are made: how many workers to launch, which serve after the launch latency, and
+how many to keep until others could serve.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from scaler.core.model import Forecast, LookAheadPolicy
+
+USE_S = 40.0
+"""A new worker must be worth the cost of this time, which is about the time from its first task to its earliest end."""
+KEEP_SHARE = 0.5
+"""A worker that may be needed again before others can start is idle for half of that time on average."""
+CERTAIN_SLOTS = 0.1
+"""A smaller spread changes no whole worker."""
+ROOT_2 = math.sqrt(2.0)
+ROOT_2_PI = math.sqrt(2.0 * math.pi)
+LATENCIES = 10
+"""The launch latency is the median of so many launches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The workers of a fleet from now on."""
+
+    serving: int
+    """Workers that consume."""
+    draining: int
+    """Workers that can be resumed."""
+    arriving: tuple[float, ...]
+    """Seconds until each starting worker serves."""
+    slots: int
+    """Slots per worker."""
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookAheadTarget:
+    """The numbers of workers that are worth their cost."""
+
+    launch: int
+    """From the launch latency on."""
+    keep: int
+    """Until then, of the workers that exist."""
+
+    @property
+    def workers(self) -> int:
+        """The larger number."""
+        return max(self.launch, self.keep)
+
+
+def launch_latency_s(policy: LookAheadPolicy, seen: Sequence[float]) -> float:
+    """Return the median of the launches that were seen, without the interval of the decisions."""
+    return median(seen) if seen else policy.launch_s
+
+
+def horizon_s(launch_s: float) -> float:
+    """Return how far a forecast must reach."""
+    return launch_s + USE_S
+
+
+def find_target(policy: LookAheadPolicy, forecast: Forecast, capacity: Capacity, launch_s: float) -> LookAheadTarget:
+    """Return how many workers to launch and to keep."""
+    step_s = forecast.step_s
+    launched = min(len(forecast.slots), max(1, round(launch_s / step_s)))
+    before = [capacity.serving * capacity.slots] * launched
+    for seconds in capacity.arriving:
+        for step in range(max(0, int(seconds / step_s)), launched):
+            before[step] += capacity.slots
+
+    def with_launched(workers: int) -> float:
+        steps = [*before, *[workers * capacity.slots] * (len(forecast.slots) - launched)]
+        return wait_s(forecast, steps, launched)
+
+    def with_kept(workers: int) -> float:
+        return wait_s(forecast, [workers * capacity.slots] * launched, 0)
+
+    use_s = step_s * (len(forecast.slots) - launched)
+    peak = max(mean + 4 * spread for mean, spread in zip(forecast.slots, forecast.spread, strict=True))
+    most = min(capacity.maximum, math.ceil(peak / capacity.slots))
+    keep = _cheapest(with_kept, policy.wait_worth, KEEP_SHARE * launch_s, most)
+    # A backlog that its workers leave behind can need more workers than the peak.
+    launch = _cheapest(with_launched, policy.wait_worth, use_s, capacity.maximum if most else 0)
+    existing = capacity.serving + len(capacity.arriving) + capacity.draining
+    return LookAheadTarget(launch, min(keep, existing))
+
+
+def wait_s(forecast: Forecast, slots: Sequence[int], first: int) -> float:
+    """Return the expected wait from step `first` on, in task-seconds, with so many slots in each step."""
+    backlog = area = 0.0
+    for step, (mean, spread, capacity) in enumerate(zip(forecast.slots, forecast.spread, slots, strict=False)):
+        difference = mean - capacity
+        if spread < CERTAIN_SLOTS or difference > 4 * spread or difference < -4 * spread:
+            backlog = max(0.0, backlog + difference)
+        else:
+            above = _above(difference, spread)
+            spare = above - difference
+            backlog = above + (backlog - spare if backlog > spare else 0.0)
+        if step >= first:
+            area += backlog
+    return area * forecast.step_s * forecast.step_s / forecast.task_s
+
+
+def _above(difference: float, spread: float) -> float:
+    """Return the expected part of a normal demand above a capacity, from its mean minus the capacity."""
+    z = difference / spread
+    density = math.exp(-z * z / 2) / ROOT_2_PI
+    return spread * (density + z * (1 + math.erf(z / ROOT_2)) / 2)
+
+
+def _cheapest(wait: Callable[[int], float], worth: float, cost_s: float, maximum: int) -> int:
+    """Return the smallest number of workers at which one more saves less than it costs; the wait is convex."""
+    low, high = 0, maximum
+    while low < high:
+        middle = (low + high) // 2
+        if worth * (wait(middle) - wait(middle + 1)) < cost_s:
+            high = middle
+        else:
+            low = middle + 1
+    return low

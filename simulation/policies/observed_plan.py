@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Airflow's plan as a live scaler reads it: structures, states, past durations, and the next run of each DAG.
+
+Nothing of the workload's future is used: no factor, no duration of a task that has not ended, no manual run to come.
+"""
+
+from collections import defaultdict, deque
+
+from scaler.core.forecast.plan import (
+    ActiveTask,
+    AirflowPlan,
+    DagShape,
+    NextRun,
+    Pace,
+    RunInProgress,
+    duration_of,
+)
+from simulation.engine.airflow import DagRun, ProgressListener, TaskInstance, children_of
+from simulation.engine.fleet import EngineWorker
+from simulation.workloads.model import Workload
+
+PAST_RUNS = 20
+HELD_S = 10.0
+"""A task that is not queued after this time is held back by a limit; it starts at an unknown time."""
+
+
+class _Progress:
+    """The run as read: the view is made again after a change."""
+
+    __slots__ = ("active", "pace", "run", "view")
+
+    def __init__(self, run: DagRun) -> None:
+        self.run = run
+        self.active: dict[TaskInstance, ActiveTask] = {}
+        self.pace = Pace()
+        self.view: RunInProgress | None = None
+
+
+class ObservedPlan(ProgressListener):
+    """Follows the engine's Airflow."""
+
+    def __init__(self, workload: Workload, queues: tuple[str, ...]) -> None:
+        self._workload = workload
+        self._queues = frozenset(queues)
+        self._runs: dict[int, _Progress] = {}
+        self._past: dict[tuple[str, str], deque[float]] = defaultdict(lambda: deque(maxlen=PAST_RUNS))
+        self._counts: dict[tuple[str, str], deque[int]] = defaultdict(lambda: deque(maxlen=PAST_RUNS))
+        self._shapes: dict[tuple[str, int], DagShape] = {}
+        self._newest: dict[str, int] = {}
+        self._due: dict[str, deque[float]] = {}
+        self._queued: dict[TaskInstance, float] = {}
+        self._present = 0
+        for run in workload.runs:
+            if run.kind == "scheduled" and run.start_s is not None:
+                self._due.setdefault(run.dag_id, deque()).append(run.start_s)
+
+    def plan(self, now: float) -> AirflowPlan:
+        """Return the plan at `now`."""
+        next_runs = [NextRun(dag_id, due[0]) for dag_id, due in self._due.items() if due and due[0] >= now - HELD_S]
+        shapes = {dag_id: self._shape(dag_id, self._newest.get(dag_id, 0)) for dag_id in self._workload.dags}
+        runs = tuple(self._view(progress, now) for progress in self._runs.values())
+        return AirflowPlan(
+            runs=runs,
+            next_runs=tuple(next_runs),
+            shapes=shapes,
+            present=self._present,
+            waiting_since=next(iter(self._queued.values()), None),
+        )
+
+    def _view(self, progress: _Progress, now: float) -> RunInProgress:
+        run, view = progress.run, progress.view
+        shape = self._shape(run.dag.dag_id, run.version)
+        if view is None or view.shape is not shape:
+            active = tuple(
+                task
+                for instance, task in progress.active.items()
+                if task.running or instance in self._queued or now - task.since <= HELD_S
+            )
+            view = RunInProgress(str(run.number), shape, run.ended, active, progress.pace.factor)
+            progress.view = view
+        return view
+
+    def _served(self, queue: str) -> bool:
+        return not self._queues or queue in self._queues
+
+    def _shape(self, dag_id: str, version: int) -> DagShape:
+        found = self._shapes.get((dag_id, version))
+        if found is not None:
+            return found
+        tasks = self._workload.dags[dag_id].versions[version]
+        instances, starts = [], defaultdict(list)
+        for task in tasks:
+            counts = self._counts.get((dag_id, task.task_id))
+            usual = sum(counts) / len(counts) if counts and task.mapped is not None else 1.0
+            instances.append(usual if self._served(task.queue) else 0.0)
+        for other in self._workload.dags.values():
+            if other.after is not None and other.after[0] == dag_id:
+                starts[other.after[1]].append(other.dag_id)
+        shape = DagShape(
+            dag_id=dag_id,
+            upstream=tuple(sum(1 << parent for parent in set(task.upstream)) for task in tasks),
+            downstream=tuple(tuple(children) for children in children_of(tasks)),
+            instances=tuple(instances),
+            durations=tuple(duration_of(self._past[dag_id, task.task_id]) for task in tasks),
+            starts={task: tuple(dags) for task, dags in starts.items()},
+        )
+        self._shapes[dag_id, version] = shape
+        return shape
+
+    # --- what Airflow's database shows
+
+    def run_started(self, run: DagRun, now: float) -> None:
+        """A run is in progress."""
+        self._runs[run.number] = _Progress(run)
+        self._newest[run.dag.dag_id] = max(run.version, self._newest.get(run.dag.dag_id, 0))
+        if run.source.kind == "scheduled":
+            self._due[run.dag.dag_id].popleft()
+
+    def run_ended(self, run: DagRun, now: float) -> None:
+        """All tasks of a run ended: its durations are history."""
+        del self._runs[run.number]
+        for version in range(len(run.dag.versions)):
+            self._shapes.pop((run.dag.dag_id, version), None)
+
+    def _set(self, instance: TaskInstance, task: ActiveTask | None) -> None:
+        progress = self._runs[instance.run.number]
+        progress.view = None
+        if task is None:
+            progress.active.pop(instance, None)
+        else:
+            progress.active[instance] = task
+
+    def task_scheduled(self, instance: TaskInstance, now: float) -> None:
+        """All upstream tasks of the instance ended."""
+        self._set(instance, ActiveTask(instance.node, now + 1.0, running=False))
+
+    def task_queued(self, instance: TaskInstance, now: float) -> None:
+        """An instance was queued."""
+        self._queued[instance] = now
+        if self._served(instance.task.queue):
+            self._present += 1
+        self._set(instance, ActiveTask(instance.node, now, running=False))
+
+    def task_started(self, instance: TaskInstance, now: float) -> None:
+        """An instance runs."""
+        worker = instance.worker
+        number = str(worker.number) if isinstance(worker, EngineWorker) else None
+        self._queued.pop(instance, None)
+        self._set(instance, ActiveTask(instance.node, now, running=True, worker=number))
+
+    def task_waits(self, instance: TaskInstance, now: float, until: float) -> None:
+        """A segment ended; when the next one begins is not known."""
+        self._note(instance, now)
+        self._set(instance, None)
+
+    def task_ended(self, instance: TaskInstance, now: float) -> None:
+        """An instance ended."""
+        self._note(instance, now)
+        self._set(instance, None)
+
+    def _note(self, instance: TaskInstance, now: float) -> None:
+        run, seconds = instance.run, now - instance.started_at
+        if self._served(instance.task.queue):
+            self._present -= 1
+        progress = self._runs[run.number]
+        shape = self._shape(run.dag.dag_id, run.version)
+        progress.pace = progress.pace.with_task(seconds, shape.durations[instance.node])
+        self._past[run.dag.dag_id, instance.task.task_id].append(seconds)
+        if instance.task.mapped is not None and instance.run.left[instance.node] == 1:
+            count = instance.run.source.mapped.get(instance.node, max(0, round(instance.task.mapped)))
+            self._counts[run.dag.dag_id, instance.task.task_id].append(count)
