@@ -3,6 +3,7 @@
 
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from statistics import mean, pstdev
 
 import pytest
@@ -13,6 +14,7 @@ from simulation.workloads.measure import size_of
 from simulation.workloads.model import Workload, WorkloadDag, WorkloadRun, WorkloadTask
 from simulation.workloads.shipped import SHIPPED, run_with_sigma, shipped_workload
 
+PAGE = (Path(__file__).parents[4] / "docs/reference/workloads.md").read_text(encoding="utf-8")
 SMALL = sorted(SHIPPED.keys() - {"large"})
 
 
@@ -30,6 +32,14 @@ def test_a_workload_has_three_days_and_a_moderate_size(name: str) -> None:
 
 def test_one_workload_is_large_for_the_speed_of_the_simulator() -> None:
     assert size_of(shipped("large")).tasks == pytest.approx(200_000, rel=0.1)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_page_has_what_a_workload_shows_and_its_size(name: str) -> None:
+    workload = shipped(name)
+    size = size_of(workload)
+    row = f"| `{name}` | {workload.description} | {len(workload.runs)} | {size.tasks} | {size.task_hours:.0f} |"
+    assert row in PAGE.splitlines()
 
 
 @pytest.mark.parametrize("name", ["nightly-batch", "drifting-durations", "daylight-saving"])
