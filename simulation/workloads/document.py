@@ -4,12 +4,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from openmwaa.config.time_rules import CronExpression, TimeZone
-from openmwaa.errors import OpenmwaaError
+from openmwaa.errors import MAX_SHOWN, OpenmwaaError, Problem
 from simulation.workloads.measure import size_of
 from simulation.workloads.model import RunKind, Workload, WorkloadDag, WorkloadRun, WorkloadTask
 
@@ -20,16 +21,16 @@ MAX_TASKS: Final = 20_000
 MAX_RUNS: Final = 2_000_000
 MAX_SLOT_USES: Final = 20_000_000
 """Of all runs: how often a task takes a slot."""
-MAX_SHOWN: Final = 20
-"""Problems in the text of an error."""
 
 
 class WorkloadError(OpenmwaaError):
-    """A workload cannot be read; the text has all problems, each with the path of its field."""
+    """A workload cannot be read; the text has the problems, each with the path of its field."""
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
-        more = [f"and {len(problems) - MAX_SHOWN} more"] if len(problems) > MAX_SHOWN else []
-        super().__init__("\n".join([*(f"{source}: {problem}" for problem in problems[:MAX_SHOWN]), *more]))
+        lines = [str(Problem(Path(source), None, "", problem)) for problem in problems[:MAX_SHOWN]]
+        if more := len(problems) - len(lines):
+            lines.append(f"and {more} more")
+        super().__init__("\n".join(lines))
         self.problems = tuple(problems)
 
 
@@ -67,7 +68,7 @@ class _Dag(_Part):
     timezone: TimeZone = "UTC"
     max_active_runs: _Slots | None = None
     max_active_tasks: _Slots | None = None
-    after: tuple[str, _Count] | None = None
+    after: tuple[_Name, _Count] | None = None
     versions: tuple[_Tasks, ...] = ()
 
     @property
@@ -83,7 +84,7 @@ class _RunOptions(_Part):
 
 
 _Factor = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
-_Run = Annotated[tuple[_Seconds | None, str, RunKind, _Factor, _RunOptions], _options_last(5)]
+_Run = Annotated[tuple[_Seconds | None, _Name, RunKind, _Factor, _RunOptions], _options_last(5)]
 
 
 class _Limits(_Part):

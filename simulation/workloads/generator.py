@@ -176,6 +176,8 @@ class DaysGenerator:
         The DAG appears at `first_s`; its next version begins at each of `changes_s`. A run follows each run of the DAG
         in `after`, which must be added before.
         """
+        if dag_id in self._dags:
+            raise ValueError(f"{dag_id} was added before")
         self._versions[dag_id] = versions
         self._slower[dag_id] = self.rng.gauss(0.0, self._drift)
         shapes = [tuple(task.workload_task(node, self.rng) for node, task in enumerate(tasks)) for tasks in versions]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instances of WfCommons (WfFormat 1.5 and 1.6, https://wfcommons.org/format): each becomes one DAG."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
@@ -43,6 +44,15 @@ class _Instance(BaseModel):
     """The fields of an instance that a DAG needs; others may be present."""
 
     workflow: _Workflow
+
+
+def is_instance(text: str | bytes) -> bool:
+    """Return whether the text is an instance of WfCommons, and not a workload."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and "workflow" in content
 
 
 def read_instance(text: str | bytes, dag_id: str, cron: str | None = None) -> WorkloadDag:

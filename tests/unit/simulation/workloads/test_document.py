@@ -2,7 +2,9 @@
 """The JSON form of a workload: round trips, defaults, and errors with the path of the field."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,6 +109,12 @@ def changed(**changes: Any) -> str:
     return json.dumps(copy)
 
 
+def test_the_sample_of_the_page_is_read_and_written() -> None:
+    page = (Path(__file__).parents[4] / "docs/reference/workloads.md").read_text(encoding="utf-8")
+    (sample,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert json.loads(write_workload(read_workload(sample, "sample"))) == json.loads(sample.replace("00Z", "00+00:00"))
+
+
 def test_options_have_defaults() -> None:
     workload = read_workload(changed(), "days.json")
     assert workload.dags["sales"].versions[0] == (
@@ -162,11 +170,17 @@ def test_an_error_has_the_path_of_its_field(changes: dict[str, Any], problem: st
 
 
 def test_all_problems_are_counted_and_the_first_ones_shown() -> None:
-    text = changed(runs=[[0, "x", "manual", 1]] * 30)
+    text = changed(runs=[[0, "x", "manual", 1]] * 60)
     with pytest.raises(WorkloadError) as raised:
         read_workload(text, "days.json")
-    assert len(raised.value.problems) == 30
+    assert len(raised.value.problems) == 60
     assert str(raised.value).splitlines()[-1] == "and 10 more"
+
+
+def test_an_error_shows_control_characters_as_text() -> None:
+    with pytest.raises(WorkloadError) as raised:
+        read_workload(changed(runs__0__1="\x1b[2J"), "days.json")
+    assert "\x1b" not in str(raised.value)
 
 
 def test_text_that_is_not_json_is_an_error() -> None:

@@ -131,6 +131,13 @@ def test_a_new_dag_and_a_new_version_begin_at_their_times() -> None:
     assert [run.version for run in runs] == [0] * 2 + [1] * 22 + [2] * 24
 
 
+def test_a_dag_is_added_once() -> None:
+    made = days()
+    made.dag("product", layers(made.rng, (1,), 60))
+    with pytest.raises(ValueError, match="product was added before"):
+        made.dag("product", layers(made.rng, (1,), 60))
+
+
 def test_people_start_runs_in_office_hours_of_working_days() -> None:
     made = DaysGenerator(random.Random(1), days=14)
     made.dag("report", layers(made.rng, (1,), 60))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from simulation.workloads.document import WorkloadError
-from simulation.workloads.wfcommons import instances_workload, read_instance
+from simulation.workloads.wfcommons import instances_workload, is_instance, read_instance
 
 
 def instance(edges: dict[str, tuple[list[str], list[str]]], times: dict[str, float]) -> str:
@@ -67,6 +67,12 @@ def test_an_error_has_the_path_of_its_field(text: str, problem: str) -> None:
     with pytest.raises(WorkloadError) as raised:
         read_instance(text, "pipeline")
     assert raised.value.problems[0].startswith(problem)
+
+
+@pytest.mark.parametrize("text", ['{"dags": {}}', "[]", "no JSON"], ids=["a workload", "a list", "no JSON"])
+def test_another_text_is_no_instance(text: str) -> None:
+    assert not is_instance(text)
+    assert is_instance(DIAMOND)
 
 
 def test_two_tasks_with_one_id_are_an_error() -> None:
