@@ -183,9 +183,12 @@ def _capacity(inputs: DecisionInput, slots: int, launch_s: float) -> look_ahead.
         resumed = sum(1 for worker in workers.of("launching") if worker.resumed)
         serving += len(workers.of("consuming", "unknown")) + resumed
         draining += len(workers.of("draining", "released"))
-        for worker in workers.of("launching"):
-            if not (worker.resumed or worker.failing):
-                arriving.append(launch_s - (inputs.now - view.state.launching.get(worker.arn, inputs.now)))
+        since = view.state.launching
+        arriving += [
+            launch_s - (inputs.now - since.get(worker.arn, inputs.now))
+            for worker in workers.of("launching")
+            if not (worker.resumed or worker.failing)
+        ]
         if view.service is not None and not starts_fail(inputs.fleet, view.state, inputs.now):
             arriving += [launch_s] * max(0, view.service.desired - len(workers.all))
     return look_ahead.Capacity(serving, draining, tuple(arriving), slots, inputs.limits.maximum)

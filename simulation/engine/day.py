@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from simulation.engine.airflow import Airflow, TaskInstance
 from simulation.engine.fleet import EngineFleet, FleetSettings
+from simulation.engine.policy import FleetView, Policy
 from simulation.engine.result import FleetResult, SimulationResult, percentile
-from simulation.policies.policy import FleetView, Policy
 from simulation.workloads.model import Workload
 
 Callback = Callable[[float], None]
@@ -62,7 +62,7 @@ class Engine:
             protection=policy.protection,
             stop_timeout_s=policy.stop_timeout_s,
             started=self._started,
-            worked=lambda instance, now: self.airflow.worked(instance, now),
+            worked=self._worked,
         )
         self.fleets.append(fleet)
         self.policies.append(policy)
@@ -92,6 +92,9 @@ class Engine:
             fleet = self._by_queue.get(instance.task.queue, self._default)
             assert fleet is not None  # noqa: S101  it was sent there
             self.waits[fleet.settings.name].append(now - instance.queued_at)
+
+    def _worked(self, instance: TaskInstance, now: float) -> None:
+        self.airflow.worked(instance, now)
 
     def _tick(self, fleet: EngineFleet, policy: Policy, now: float) -> None:
         view = FleetView(fleet, now)

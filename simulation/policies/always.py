@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fleet always has its maximum."""
 
-from simulation.policies.policy import FleetView, Policy
+from simulation.engine.policy import FleetView, Policy
 
 
 class Always(Policy):

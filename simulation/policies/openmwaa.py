@@ -25,8 +25,8 @@ from scaler.core.model import (
 from scaler.core.state import FleetState
 from simulation.engine.airflow import ProgressListener
 from simulation.engine.fleet import EngineWorker, Protection, State
+from simulation.engine.policy import FleetView, Policy
 from simulation.policies.observed_plan import ObservedPlan
-from simulation.policies.policy import FleetView, Policy
 from simulation.workloads.model import Workload
 
 SERVICE: Final = "worker"
