@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The number of workers that the forecast makes worth their cost.
 
-With a number of workers, the expected slots above their capacity form a backlog, which free capacity takes down later
-(a fluid queue: Lindley 1952). Its area is the expected wait in task-seconds. A further worker is worth its cost if the
-wait that it saves is. Two such numbers are made: how many workers to launch, which serve after the launch latency, and
-how many to keep until others could serve.
+With a number of workers, the expected slots above their capacity are tasks that wait. Their work forms a backlog, which
+free capacity takes down later (a fluid queue: Lindley 1952). A further worker is launched if the wait that it saves is
+worth more than the worker. Two such numbers are made: how many workers to launch, which serve after the launch latency,
+and how many to keep until others could serve.
 """
 
 import math
@@ -94,18 +94,23 @@ def find_target(policy: LookAheadPolicy, forecast: Forecast, capacity: Capacity,
 
 def wait_s(forecast: Forecast, slots: Sequence[int], first: int) -> float:
     """Return the expected wait from step `first` on, in task-seconds, with so many slots in each step."""
-    backlog = area = 0.0
+    step_s = forecast.step_s
+    # Each waiting task needs one slot: free capacity takes the backlog down no faster than its tasks end.
+    end_share = min(1.0, step_s / forecast.task_s)
+    backlog = waiting = 0.0
     for step, (mean, spread, capacity) in enumerate(zip(forecast.slots, forecast.spread, slots, strict=False)):
         difference = mean - capacity
         if spread < CERTAIN_SLOTS or difference > 4 * spread or difference < -4 * spread:
-            backlog = max(0.0, backlog + difference)
+            above = max(0.0, difference)
         else:
             above = _above(difference, spread)
-            spare = above - difference
-            backlog = above + (backlog - spare if backlog > spare else 0.0)
+        spare = above - difference
+        if backlog:
+            backlog -= min(backlog * end_share, spare * step_s)
+        backlog += above * step_s
         if step >= first:
-            area += backlog
-    return area * forecast.step_s * forecast.step_s / forecast.task_s
+            waiting += above + backlog / forecast.task_s
+    return waiting * step_s
 
 
 def _above(difference: float, spread: float) -> float:

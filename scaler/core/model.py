@@ -247,7 +247,7 @@ class Forecast:
     spread: tuple[float, ...]
     """The standard deviation of each step."""
     task_s: float
-    """The mean of the seconds that each of these tasks still holds a slot."""
+    """The mean duration of those tasks that do not hold a slot yet."""
     present: int
     """Tasks of the plan that run or wait now."""
     waiting_s: float

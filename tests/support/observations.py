@@ -17,7 +17,9 @@ from scaler.core.model import (
     DatabaseCount,
     FallbackPolicy,
     FleetPolicy,
+    Forecast,
     Known,
+    LookAheadPolicy,
     Observation,
     Overrides,
     Reading,
@@ -93,6 +95,31 @@ def decision_case(drawn: Dimensions, *, overridden: bool = True, known: bool = F
         failed = {name: replace(state.of(name), failing_since=now - 500.0) for name in seen.services}
         state = replace(state, services={**state.services, **failed})
     return DecisionCase(fleet, state, now, seen)
+
+
+def looking_ahead(case: DecisionCase, seed: int) -> DecisionCase:
+    """Return the case of a fleet with look-ahead, and with any forecast."""
+    rng = random.Random(seed)
+    steps = rng.randint(8, 24)
+    database = case.observation.database
+    present = database.value.queued + database.value.running if isinstance(database, Known | Stale) else 0
+    level, spread = rng.choice((0.0, present, rng.uniform(0.0, 80.0))), rng.choice((0.0, 0.0, rng.uniform(0.0, 9.0)))
+    forecast = Forecast(
+        at=case.now,
+        step_s=5.0,
+        slots=tuple(max(0.0, level * rng.choice((0.0, 0.5, 1.0, 1.0, 2.0))) for _ in range(steps)),
+        spread=(spread,) * steps,
+        task_s=rng.choice((1.0, 20.0, 3000.0)),
+        present=rng.choice((0, present, present)),
+        waiting_s=rng.choice((0.0, 4.0, 400.0)),
+    )
+    readings: list[Reading[Forecast]] = [Known(forecast, case.now)] * 5 + [Stale(forecast, 9.0), Unknown("slow")]
+    ahead = LookAheadPolicy(wait_worth=rng.choice((0.5, 6.0, 50.0)), launch_s=rng.choice((20.0, 60.0)))
+    return replace(
+        case,
+        fleet=replace(case.fleet, look_ahead=ahead),
+        observation=replace(case.observation, forecast=rng.choice(readings)),
+    )
 
 
 def _full_window(rng: random.Random, now: float, most: int) -> NeedWindow:

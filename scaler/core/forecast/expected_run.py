@@ -29,6 +29,8 @@ class ExpectedTask(NamedTuple):
     spread_s: float
     """The standard deviation of its own duration."""
     instances: float
+    runs: bool
+    """It holds a slot already."""
     worker: str | None
 
 
@@ -44,71 +46,71 @@ class Outlook:
 
 def expect_run(run: RunInProgress, outlook: Outlook) -> list[ExpectedTask]:
     """Return the tasks of a run in progress that are expected to hold a slot before `until`."""
-    return _play(run.shape, run.active, run.ended, run.pace, outlook, outlook.now, 0)
+    return _Play(run.shape, run.ended, run.pace, outlook, outlook.now, 0).forward(run.active)
 
 
 def expect_new_run(shape: DagShape, at: float, outlook: Outlook, depth: int = 0) -> list[ExpectedTask]:
     """Return the same for a run that starts at `at`."""
     first = at + SCHEDULER_LATENCY_S
     active = [ActiveTask(task, first, running=False) for task, upstream in enumerate(shape.upstream) if not upstream]
-    return _play(shape, active, 0, 1.0, outlook, at, depth)
+    return _Play(shape, 0, 1.0, outlook, at, depth).forward(active)
 
 
 MAX_DEPTH = 3
 """Runs that start runs: deeper ones start after the forecast ends, or for ever."""
 
 
-def _play(
-    shape: DagShape,
-    active: Iterable[ActiveTask],
-    ended: int,
-    pace: float,
-    outlook: Outlook,
-    now: float,
-    depth: int,
-) -> list[ExpectedTask]:
-    durations, instances, upstream, until = shape.durations, shape.instances, shape.upstream, outlook.until
-    expected: list[ExpectedTask] = []
-    ends: list[tuple[float, int]] = []
-    left: dict[int, int] = {}
-    for item in active:
-        task = item.task
-        usual = durations[task] or outlook.unknown
-        seconds = usual.typical_s * pace
-        start, spread_s = item.since, usual.spread * seconds
-        if item.running:
-            end = start + seconds
-            if end < now + SMALLEST_REST_S:
-                end = now + max(SMALLEST_REST_S, LATER_SHARE * (now - end) + spread_s / 2)
-        else:
-            start = max(now, start)
-            end = start + seconds
-        if instances[task]:
-            expected.append(ExpectedTask(start, end, spread_s, 1.0, item.worker))
-        left[task] = left.get(task, 0) + 1
-        ends.append((end, task))
-    heapq.heapify(ends)
-    while ends:
-        end, task = heapq.heappop(ends)
-        if end > until:
-            break
-        left[task] -= 1
-        if left[task]:
-            continue  # other instances of a mapped task
-        ended |= 1 << task
-        if task in shape.starts and depth < MAX_DEPTH:
-            for dag_id in shape.starts[task]:
-                if dag_id in outlook.shapes:
-                    expected += expect_new_run(outlook.shapes[dag_id], end, outlook, depth + 1)
-        start = end + SCHEDULER_LATENCY_S
+class _Play:
+    """Plays one run forward, in the order of the expected ends."""
+
+    def __init__(self, shape: DagShape, ended: int, pace: float, outlook: Outlook, now: float, depth: int) -> None:
+        self._shape = shape
+        self._ended = ended
+        self._pace = pace
+        self._outlook = outlook
+        self._now = now
+        self._depth = depth
+        self._expected: list[ExpectedTask] = []
+        self._ends: list[tuple[float, int]] = []
+        self._left: dict[int, int] = {}
+        """Instances that have begun and not ended, by task."""
+
+    def forward(self, active: Iterable[ActiveTask]) -> list[ExpectedTask]:
+        """Return all expected tasks."""
+        for item in active:
+            self._begin(item.task, item.since, 1.0, item)
+        while self._ends:
+            end, task = heapq.heappop(self._ends)
+            if end > self._outlook.until:
+                break
+            self._left[task] -= 1
+            if not self._left[task]:  # else other instances of a mapped task run
+                self._end(task, end)
+        return self._expected
+
+    def _begin(self, task: int, start: float, instances: float, item: ActiveTask | None = None) -> None:
+        usual = self._shape.durations[task] or self._outlook.unknown
+        seconds = usual.typical_s * self._pace
+        spread_s = usual.spread * seconds
+        runs = item is not None and item.running
+        if not runs:
+            start = max(start, self._now)
+        end = start + seconds
+        if runs and end < self._now + SMALLEST_REST_S:
+            end = self._now + max(SMALLEST_REST_S, LATER_SHARE * (self._now - end) + spread_s / 2)
+        if self._shape.instances[task]:
+            worker = None if item is None else item.worker
+            self._expected.append(ExpectedTask(start, end, spread_s, instances, runs, worker))
+        self._left[task] = self._left.get(task, 0) + 1
+        heapq.heappush(self._ends, (end, task))
+
+    def _end(self, task: int, end: float) -> None:
+        shape = self._shape
+        self._ended |= 1 << task
+        if self._depth < MAX_DEPTH:
+            for dag_id in shape.starts.get(task, ()):
+                if dag_id in self._outlook.shapes:
+                    self._expected += expect_new_run(self._outlook.shapes[dag_id], end, self._outlook, self._depth + 1)
         for child in shape.downstream[task]:
-            if upstream[child] & ~ended or child in left:
-                continue
-            usual = durations[child] or outlook.unknown
-            seconds = usual.typical_s * pace
-            if instances[child]:
-                spread_s = usual.spread * seconds
-                expected.append(ExpectedTask(start, start + seconds, spread_s, instances[child], None))
-            left[child] = 1
-            heapq.heappush(ends, (start + seconds, child))
-    return expected
+            if child not in self._left and not shape.upstream[child] & ~self._ended:
+                self._begin(child, end + SCHEDULER_LATENCY_S, shape.instances[child])

@@ -61,15 +61,16 @@ class _Curve:
     def add(self, tasks: Iterable[ExpectedTask]) -> None:
         """Add the probability of each task to hold a slot, to each step."""
         now, steps, slots = self._now, self._steps, self._slots
-        for start, end, spread_s, instances, worker in tasks:
+        for start, end, spread_s, instances, runs, worker in tasks:
             first, last = (start - now) / STEP_S, (end - now) / STEP_S
             if worker is not None and worker in self._draining:
                 continue
             spread = ROOT_3 * spread_s / STEP_S
             if first >= steps or last + spread <= 0.0:
                 continue
-            self._seconds += (last - max(0.0, first)) * STEP_S * instances
-            self._tasks += instances
+            if not runs:
+                self._seconds += (last - first) * STEP_S * instances
+                self._tasks += instances
             if spread > SHARP_STEPS:
                 self._add_uncertain(first, last, spread, instances)
                 continue

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The look-ahead: workers are launched and kept where they save more wait than they cost."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.core import look_ahead
+from scaler.core.decide import decide
+from scaler.core.look_ahead import Capacity, find_target, wait_s
+from scaler.core.model import Forecast, Known, LookAheadPolicy, Observation, Reading, Stale, Unknown
+from scaler.core.state import Decision, FleetState
+from tests.support.observations import Dimensions, decision_case, dimensions, looking_ahead
+from tests.support.scaler_builders import FLEET, explained, observe
+from tests.support.scaler_invariants import INVARIANTS, waiting_tasks_raise_the_count
+from tests.unit.scaler.test_properties import EXAMPLES
+
+STEPS = 21
+"""65 s until a new worker serves, and the 40 s after it."""
+LAUNCH_S = 65.0
+POLICY = LookAheadPolicy()
+AHEAD = replace(FLEET, look_ahead=POLICY, maximum=20)
+
+
+def forecast(
+    *slots: float, spread: float = 0.0, task_s: float = 30.0, present: int = 0, waiting_s: float = 0.0
+) -> Forecast:
+    """Build a forecast; the last number holds until its end."""
+    values = [*slots, *[slots[-1]] * (STEPS - len(slots))]
+    return Forecast(0.0, 5.0, tuple(values), (spread,) * STEPS, task_s, present, waiting_s)
+
+
+def capacity(serving: int, *arriving: float, draining: int = 0) -> Capacity:
+    return Capacity(serving, draining, arriving, slots=5, maximum=20)
+
+
+@pytest.mark.parametrize(
+    ("expected", "workers", "launch", "keep"),
+    [
+        pytest.param(forecast(0), capacity(4), 0, 0, id="nothing is expected"),
+        pytest.param(forecast(12), capacity(3), 3, 3, id="a constant demand"),
+        pytest.param(forecast(12), capacity(1), 3, 1, id="only workers that exist are kept"),
+        pytest.param(forecast(12), capacity(1, draining=2), 3, 3, id="a draining worker is kept too"),
+        pytest.param(forecast(*[0] * 13, 12), capacity(3), 3, 0, id="a launch is in time: none is kept for it"),
+        pytest.param(forecast(*[0] * 12, 12, 12, 0), capacity(3), 1, 3, id="too early for a launch: three are kept"),
+        pytest.param(forecast(100, 0), capacity(5), 0, 5, id="a burst ends before a launch"),
+        pytest.param(
+            forecast(0.2, 0, task_s=1.0), capacity(0), 1, 0, id="one short task waits, and no worker is there"
+        ),
+    ],
+)
+def test_target(expected: Forecast, workers: Capacity, launch: int, keep: int) -> None:
+    found = find_target(POLICY, expected, workers, LAUNCH_S)
+    assert (found.launch, found.keep) == (launch, keep)
+
+
+def test_a_short_task_behind_long_ones_is_worth_a_worker() -> None:
+    """All slots are held for hours: the wait of the short task counts, not the duration of the long ones."""
+    found = find_target(POLICY, forecast(5.2, 5, task_s=1.0), capacity(1), LAUNCH_S)
+    assert found.launch == 2
+
+
+def test_wait_is_the_area_of_the_backlog() -> None:
+    # 10 slots for 5 s above a capacity of 5: a backlog of 25 slot-seconds, which 5 free slots take down in 5 s.
+    assert wait_s(forecast(10, 0, task_s=5.0), [5] * STEPS, 0) == 25 * 5 / 5.0
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0, 8.0])
+@pytest.mark.parametrize("mean", [0.0, 4.0, 10.0, 30.0])
+def test_an_uncertain_demand_has_the_wait_of_a_normal_one(mean: float, spread: float) -> None:
+    """Compared with a sum over 8 001 values of the normal distribution."""
+    width = 16 * spread / 8000
+    values = [(-8 * spread + i * width) for i in range(8001)]
+    weights = [2.718281828459045 ** (-(x * x) / (2 * spread * spread)) for x in values]
+    above = sum(w * max(0.0, mean + x - 10) for x, w in zip(values, weights, strict=True)) / sum(weights)
+    one = Forecast(0.0, 5.0, (mean,), (spread,), 5.0, 0, 0.0)
+    assert wait_s(one, [10], 0) == pytest.approx(above * 25 / 5.0, rel=1e-3, abs=1e-6)
+
+
+slots = st.lists(st.floats(0, 200), min_size=STEPS, max_size=STEPS)
+
+
+@EXAMPLES
+@given(slots, st.floats(0, 20), st.integers(0, 20), st.floats(0.1, 100))
+def test_more_workers_never_wait_longer_and_each_saves_less(
+    expected: list[float], spread: float, first: int, task_s: float
+) -> None:
+    seen = Forecast(0.0, 5.0, tuple(expected), (spread,) * STEPS, task_s, 0, 0.0)
+    waits = [wait_s(seen, [workers * 5] * STEPS, first) for workers in range(21)]
+    saved = [before - after for before, after in pairwise(waits)]
+    assert all(value >= -1e-6 for value in saved), "one more worker, and more wait"
+
+
+@EXAMPLES
+@given(slots, st.floats(0.1, 20), st.floats(1, 5), st.integers(0, 20))
+def test_a_dearer_wait_gives_no_fewer_workers(expected: list[float], worth: float, times: float, serving: int) -> None:
+    seen = Forecast(0.0, 5.0, tuple(expected), (0.0,) * STEPS, 30.0, 0, 0.0)
+    low = find_target(LookAheadPolicy(worth), seen, capacity(serving), LAUNCH_S)
+    high = find_target(LookAheadPolicy(worth * times), seen, capacity(serving), LAUNCH_S)
+    assert high.launch >= low.launch
+    assert high.keep >= low.keep
+
+
+def look(workers: list[str], seen: Reading[Forecast], *, queued: int = 0, running: int = 0) -> Decision:
+    observation: Observation = replace(observe(workers, queued=queued, running=running), forecast=seen)
+    return decide(AHEAD, observation, FleetState(), 0.0)[0]
+
+
+def test_workers_are_launched_before_the_tasks_wait() -> None:
+    decision = look(["idle"], Known(forecast(*[0] * 12, 30), 0.0))
+    assert decision.needed == 0
+    assert decision.desired == 6
+    assert explained(decision.explanation, "6 workers worth their cost in 65 s")
+
+
+@pytest.mark.parametrize(
+    "seen", [pytest.param(Unknown("slow"), id="unknown"), pytest.param(Stale(forecast(0), 9.0), id="stale")]
+)
+def test_without_a_forecast_of_this_tick_the_demand_counts(seen: Reading[Forecast]) -> None:
+    decision = look(["idle"], seen, queued=40)
+    assert decision.desired == 8
+    assert explained(decision.explanation, "not used")
+
+
+def test_tasks_beside_the_plan_are_expected_to_last() -> None:
+    decision = look(["idle"], Known(forecast(0, present=4), 0.0), queued=44)
+    assert decision.desired == 8
+
+
+def test_a_task_that_waits_longer_than_a_launch_gets_a_worker() -> None:
+    """The forecast expected that a burst ends at once, and it did not."""
+    expected = forecast(40, 0, task_s=1.0, present=40)
+    assert look(["full"], Known(expected, 0.0), queued=35, running=5).desired == 1 + look_ahead.LATENCIES * 0
+    assert look(["full"], Known(replace(expected, waiting_s=66.0), 0.0), queued=35, running=5).desired == 8
+
+
+@EXAMPLES
+@given(dimensions, st.integers(0, 2**32))
+def test_every_invariant_of_a_decision_holds_with_any_forecast(drawn: Dimensions, seed: int) -> None:
+    """All but one: with a forecast, a task may wait that is not worth a worker."""
+    seen = looking_ahead(decision_case(drawn), seed)
+    decision, after = seen.step()
+    for invariant in INVARIANTS:
+        if invariant is not waiting_tasks_raise_the_count or not isinstance(seen.observation.forecast, Known):
+            invariant(seen, decision, after)
