@@ -64,6 +64,7 @@ class Engine:
             started=self._started,
             worked=self._worked,
         )
+        fleet.serves = lambda queue: self._by_queue.get(queue, self._default) is fleet
         self.fleets.append(fleet)
         self.policies.append(policy)
         self.waits[settings.name] = []

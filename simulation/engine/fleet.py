@@ -100,6 +100,8 @@ class EngineFleet:
         self._rng = rng
         self._call_at = call_at
         self._stop_timeout_s = stop_timeout_s
+        self.serves: Callable[[str], bool] = lambda queue: True
+        """Whether its workers take the messages of a queue."""
         self._started = started
         self._worked = worked
         self.queue: deque[TaskInstance] = deque()

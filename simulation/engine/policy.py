@@ -37,6 +37,16 @@ class FleetView:
         return self.fleet.running
 
     @property
+    def demand(self) -> int:
+        """Tasks that wait or run."""
+        return len(self.fleet.queue) + self.fleet.running
+
+    @property
+    def needed(self) -> int:
+        """Workers for the demand."""
+        return -(-self.demand // self.fleet.settings.slots)
+
+    @property
     def desired(self) -> int:
         """The desired count."""
         return self.fleet.desired
