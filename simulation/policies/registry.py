@@ -12,6 +12,7 @@ from simulation.policies.mwaa_2025 import Mwaa2025
 from simulation.policies.policy import Policy
 from simulation.policies.predictive_scaling import PredictiveScaling
 from simulation.policies.reactive import Reactive
+from simulation.policies.revealed import Revealed
 from simulation.policies.target_tracking import TargetTracking
 from simulation.policies.workflow_plan import WorkflowPlan
 from simulation.policies.workflow_token import WorkflowToken
@@ -27,6 +28,7 @@ _RULES: tuple[type[Policy], ...] = (
     WorkflowPlan,
     WorkflowToken,
     Reactive,
+    Revealed,
     Clairvoyant,
 )
 
