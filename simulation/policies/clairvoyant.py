@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bound: a rule that knows every task to come."""
+"""The bound: a rule with every task to come before it."""
 
 import heapq
 import math
@@ -21,7 +21,7 @@ class Clairvoyant(Policy):
     """
 
     name = "clairvoyant"
-    source = "A bound, not a product: no scaler knows which runs will be started by hand, nor how long tasks will take."
+    source = "A bound, not a product: the runs that people will start, and the time that a task will take, are not known."
     protection = Protection.DRAIN
     slow_sigmas = 1.65
     """A launch leads by the 95th percentile of the cold start."""

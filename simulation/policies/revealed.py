@@ -83,7 +83,7 @@ class Revealed(Policy):
     """The workers that pay: a worker is there if, without it, tasks would wait longer than it would be paid for.
 
     The expected slots of the coming minutes flow through the slots of n workers; the rule has the smallest n whose next
-    worker would save fewer task-seconds of waiting than `wait_price` asks for a worker-second. Short peaks are so cut.
+    worker would save fewer task-seconds of waiting than `wait_price` for a worker-second. Short peaks are so cut.
     """
 
     name = "revealed"

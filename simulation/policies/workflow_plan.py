@@ -14,7 +14,7 @@ class WorkflowPlan(Policy):
     """A slot for each place that a partial plan of the next interval uses; only idle workers are released.
 
     The plan takes the tasks that run or wait, and the tasks that become eligible within the interval, in the order in
-    which they become eligible, and puts each on a place that is free, or on a new one. It knows the structure of the
+    which they become eligible, and puts each on a place that is free, or on a new one. It has the structure of the
     runs in progress, and the run times from history.
     """
 
