@@ -21,7 +21,9 @@ class Clairvoyant(Policy):
     """
 
     name = "clairvoyant"
-    source = "A bound, not a product: the runs that people will start, and the time that a task will take, are not known."
+    source = (
+        "A bound, not a product: the runs that people will start, and the time that a task will take, are not known."
+    )
     protection = Protection.DRAIN
     slow_sigmas = 1.65
     """A launch leads by the 95th percentile of the cold start."""
