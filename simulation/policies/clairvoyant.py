@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from simulation.engine.airflow import Airflow, TaskInstance
 from simulation.engine.fleet import Protection
+from simulation.engine.policy import FleetView, Policy
 from simulation.policies.draining import needed, resize
-from simulation.policies.policy import FleetView, Policy
 from simulation.workloads.model import Workload
 
 

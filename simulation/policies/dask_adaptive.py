@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import islice
 
 from simulation.engine.fleet import Protection, State
-from simulation.policies.policy import FleetView, Policy
+from simulation.engine.policy import FleetView, Policy
 from simulation.policies.progress import Progress
 
 

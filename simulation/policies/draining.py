@@ -2,7 +2,7 @@
 """How a rule with the drain protocol changes its fleet: it chooses the workers that leave, and none of them is busy."""
 
 from simulation.engine.fleet import EngineWorker, State
-from simulation.policies.policy import FleetView
+from simulation.engine.policy import FleetView
 
 
 def leaving(view: FleetView) -> list[EngineWorker]:

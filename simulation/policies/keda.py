@@ -4,7 +4,7 @@
 import math
 from collections import deque
 
-from simulation.policies.policy import FleetView, Policy
+from simulation.engine.policy import FleetView, Policy
 
 
 class ChartKeda(Policy):

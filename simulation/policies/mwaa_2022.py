@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Amazon MWAA's worker scaling as documented until 2025."""
 
-from simulation.policies.policy import FleetView, Policy
+from simulation.engine.policy import FleetView, Policy
 
 
 class Mwaa2022(Policy):

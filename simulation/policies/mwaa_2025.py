@@ -2,8 +2,8 @@
 """Amazon MWAA's worker scaling since 2025."""
 
 from simulation.engine.fleet import Protection
+from simulation.engine.policy import FleetView
 from simulation.policies.mwaa_2022 import Mwaa2022
-from simulation.policies.policy import FleetView
 
 
 class Mwaa2025(Mwaa2022):

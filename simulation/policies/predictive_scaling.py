@@ -3,7 +3,7 @@
 
 import math
 
-from simulation.policies.policy import FleetView
+from simulation.engine.policy import FleetView
 from simulation.policies.target_tracking import TargetTracking
 
 HOUR_S = 3600.0

@@ -4,8 +4,8 @@
 from collections import deque
 
 from simulation.engine.fleet import Protection
+from simulation.engine.policy import FleetView, Policy
 from simulation.policies.draining import needed, resize
-from simulation.policies.policy import FleetView, Policy
 
 
 class Reactive(Policy):

@@ -3,13 +3,13 @@
 
 from collections.abc import Callable
 
+from simulation.engine.policy import Policy
 from simulation.policies.always import Always
 from simulation.policies.clairvoyant import Clairvoyant
 from simulation.policies.dask_adaptive import DaskAdaptive
 from simulation.policies.keda import ChartKeda
 from simulation.policies.mwaa_2022 import Mwaa2022
 from simulation.policies.mwaa_2025 import Mwaa2025
-from simulation.policies.policy import Policy
 from simulation.policies.predictive_scaling import PredictiveScaling
 from simulation.policies.reactive import Reactive
 from simulation.policies.revealed import Revealed

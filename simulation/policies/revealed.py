@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from simulation.engine.airflow import DagRun, TaskInstance
 from simulation.engine.fleet import Protection, State
+from simulation.engine.policy import FleetView, Policy
 from simulation.policies.draining import resize
-from simulation.policies.policy import FleetView, Policy
 from simulation.policies.progress import Progress
 from simulation.workloads.model import Segment, Workload, WorkloadRun
 

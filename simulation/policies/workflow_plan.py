@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 from simulation.engine.fleet import Protection
-from simulation.policies.policy import FleetView, Policy
+from simulation.engine.policy import FleetView, Policy
 from simulation.policies.progress import Progress
 
 

@@ -5,7 +5,7 @@ import math
 
 from simulation.engine.airflow import DagRun
 from simulation.engine.fleet import Protection
-from simulation.policies.policy import FleetView, Policy
+from simulation.engine.policy import FleetView, Policy
 from simulation.policies.progress import Progress
 
 

@@ -5,13 +5,13 @@ import pytest
 
 from simulation.engine.day import Engine
 from simulation.engine.fleet import FleetSettings
+from simulation.engine.policy import FleetView, Policy
 from simulation.engine.result import FleetResult
 from simulation.policies.clairvoyant import Clairvoyant
 from simulation.policies.dask_adaptive import DaskAdaptive
 from simulation.policies.keda import ChartKeda
 from simulation.policies.mwaa_2022 import Mwaa2022
 from simulation.policies.mwaa_2025 import Mwaa2025
-from simulation.policies.policy import FleetView, Policy
 from simulation.policies.predictive_scaling import PredictiveScaling
 from simulation.policies.reactive import Reactive
 from simulation.policies.revealed import Revealed
