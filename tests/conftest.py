@@ -33,6 +33,18 @@ INSTALLS_WITHIN_S = 1800
 # These wait for Terraform, Airflow or workers for minutes: they run first, beside tests that compute.
 WAITING = ("tests/e2e/", "tests/emulated/test_production_example.py")
 
+# The longest files of tests/unit are there: before its other folders, so that the run does not end with one long file.
+LONG_UNITS = "tests/unit/scaler/"
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return when a test runs: those that wait, those with servers or processes, long units, other units."""
+    if item.nodeid.startswith(WAITING):
+        return 0
+    if not item.nodeid.startswith("tests/unit/"):
+        return 1
+    return 2 if item.nodeid.startswith(LONG_UNITS) else 3
+
 
 class SharedServers(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
     """A process runs whole files; one runs all tests on LocalStack, one those of the environment of tests/e2e."""
@@ -49,7 +61,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(WAITING))
+    items.sort(key=_turn)
     for item in items:
         if item.get_closest_marker("emulated") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(INSTALLS_WITHIN_S))

@@ -110,6 +110,7 @@ async def test_tasks_of_a_killed_worker_are_retried_and_finish(e2e: E2E) -> None
     assert after - before, "ECS did not start a worker in place of the killed one"
 
 
+@pytest.mark.slow
 async def test_queued_tasks_keep_their_try_when_the_daemon_is_killed(e2e: E2E) -> None:
     # 12 slots: no further task starts before one of the first has ended, and none ends before `finish`.
     async with a_burst(e2e, Burst(tasks=18, seconds=600), waits=True) as burst:

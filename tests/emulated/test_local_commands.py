@@ -170,9 +170,9 @@ def test_a_port_in_use_is_one_message_and_the_next_up_works(user: User) -> None:
     ("at", "more", "number"),
     [
         (SYNTHESIS, {}, signal.SIGINT),
-        ("Running terraform init", {"FAKE_INIT_HANGS": "1"}, signal.SIGINT),
+        pytest.param("Running terraform init", {"FAKE_INIT_HANGS": "1"}, signal.SIGINT, marks=pytest.mark.slow),
         ("Running terraform apply", {}, signal.SIGINT),
-        ("Running terraform apply", {}, signal.SIGTERM),
+        pytest.param("Running terraform apply", {}, signal.SIGTERM, marks=pytest.mark.slow),
     ],
     ids=["in synth", "in init", "in apply", "SIGTERM in apply"],
 )

@@ -95,6 +95,7 @@ async def fleet(tmp_path: Path) -> AsyncIterator[AppliedFleet]:
     await ecs.stop()
 
 
+@pytest.mark.slow
 async def test_a_new_revision_goes_to_the_idle_service_and_never_to_the_busy_one(fleet: AppliedFleet) -> None:
     await fleet.apply(environment(), again=True)
     assert fleet.runs(A) == (f"{FAMILY}:1", "FARGATE", 2)

@@ -13,7 +13,7 @@ from tests.support.localstack import on_localstack_too
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 
 
-@on_localstack_too()
+@on_localstack_too(pytest.mark.slow)
 def test_a_burst_grows_the_fleet_and_every_scale_in_is_a_drain(start: StartWorld) -> None:
     world = start()
     with world.scaler_frozen():  # else it may look when half of them are sent

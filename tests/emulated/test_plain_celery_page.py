@@ -74,7 +74,9 @@ def fleet(shell: Shell, block: str, log: Path) -> Iterator[subprocess.Popen[byte
     assert (process.returncode, left) == (0, []), log.read_text()
 
 
-@pytest.mark.parametrize("blocks", [REDIS, SQS], ids=["Redis", "SQS"])
+@pytest.mark.parametrize(
+    "blocks", [pytest.param(REDIS, id="Redis", marks=pytest.mark.slow), pytest.param(SQS, id="SQS")]
+)
 def test_a_reader_sees_the_fleet_grow_from_zero_and_shrink_to_zero_without_a_lost_task(
     blocks: list[str], tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tools.verify.report import ROOT
 
-pytestmark = pytest.mark.emulated
+pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 
 INTERRUPTED = 2
 STARTS_WITHIN_S = 600

@@ -144,8 +144,15 @@ def test_an_autoscaled_worker_uses_its_maximum_also_after_a_lost_connection(
     assert_each_ran_once(tmp_path)
 
 
-@pytest.mark.parametrize("late", ["1", "0"], ids=["late acknowledgement", "early acknowledgement"])
-@pytest.mark.parametrize(("pool", "slots"), [("threads", SLOTS), ("solo", 1)])
+@pytest.mark.parametrize(
+    ("pool", "slots", "late"),
+    [
+        pytest.param("threads", SLOTS, "0", id="threads-early acknowledgement"),
+        pytest.param("solo", 1, "1", id="solo-late acknowledgement"),
+        pytest.param("threads", SLOTS, "1", id="threads-late acknowledgement", marks=pytest.mark.slow),
+        pytest.param("solo", 1, "0", id="solo-early acknowledgement", marks=pytest.mark.slow),
+    ],
+)
 def test_a_worker_with_another_pool_reports_its_tasks_and_drains_after_the_last_one(
     start: StartWorker, ecs: FakeEcsAgent, queue: RedisQueue, tmp_path: Path, pool: str, slots: int, late: str
 ) -> None:

@@ -67,8 +67,15 @@ def statements(resources: dict[str, Any], role: str) -> dict[str, Any]:
     return {" ".join(one["Action"]): one.get("Condition", one["Resource"]) for one in found}
 
 
-@pytest.mark.parametrize("broker", ["sqs", "redis"])
-@pytest.mark.parametrize("dry_run", [False, True], ids=["", "dry run"])
+@pytest.mark.parametrize(
+    ("broker", "dry_run"),
+    [
+        pytest.param("sqs", False, id="-sqs"),
+        pytest.param("redis", True, id="dry run-redis"),
+        pytest.param("redis", False, id="-redis", marks=pytest.mark.slow),
+        pytest.param("sqs", True, id="dry run-sqs", marks=pytest.mark.slow),
+    ],
+)
 def test_the_module_runs_the_scaler_with_the_settings_and_the_rights_that_it_needs(
     broker: str, dry_run: bool, tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def _sorted(value: Any) -> Any:
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_committed_modules_own_tests_pass(variables: dict[str, str], tmp_path: Path) -> None:
     copy = tmp_path / "module"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Properties of every decision, for all observations, states and overrides.
 
-`make test` draws the same 500 examples of each property every time, so that only a change of the code changes the
+`make test` draws the same 200 examples of each property every time, so that only a change of the code changes the
 result. `make properties` draws 10 000 new ones; PROPERTY_EXAMPLES sets another number.
 """
 
@@ -21,7 +21,7 @@ from tests.support.scaler_builders import FLEET, observe, with_changes
 from tests.support.scaler_invariants import INVARIANTS, service_in, starts_fail
 
 EXAMPLES = settings(
-    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "500")),
+    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "200")),
     derandomize="PROPERTY_EXAMPLES" not in os.environ,
     deadline=None,
 )

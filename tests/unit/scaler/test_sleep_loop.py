@@ -250,7 +250,7 @@ def test_it_sleeps_each_night_and_over_the_weekend() -> None:
             assert world.phase == ("awake" if office else "asleep"), f"{now:%A %H:%M}"
             await asyncio.sleep(HOUR)
 
-    live(steps, settings=NIGHTS, period_s=60.0)
+    live(steps, settings=NIGHTS, period_s=120.0)
 
 
 def test_a_database_that_aws_starts_after_seven_days_is_stopped_within_an_hour() -> None:
@@ -264,7 +264,7 @@ def test_a_database_that_aws_starts_after_seven_days_is_stopped_within_an_hour()
             assert (world.started, len(world.stopped)) == (week, week + 1)
         assert world.control_plane == 0
 
-    live(steps, period_s=60.0)
+    live(steps, period_s=300.0)
 
 
 @pytest.mark.parametrize("after_s", [20, 60, 200, 330, 400, 700, 760, 800, 1000])
@@ -309,7 +309,7 @@ def test_an_outage_while_asleep_wakes_nothing(operation: str) -> None:
         world.command("awake")
         await world.becomes("awake", HOUR)
 
-    live(steps)
+    live(steps, period_s=30.0)
 
 
 @pytest.mark.parametrize("operation", ["ssm", "ecs", "rds", "health", "alarms"])
@@ -361,7 +361,7 @@ def test_a_new_schedule_has_no_effect_on_the_time_before() -> None:
         await asyncio.sleep(DAY - HOUR)
         assert world.phase == "asleep"
 
-    live(steps, settings=PLAIN.model_copy(update={"sleep_at": "0 10 * * *"}))
+    live(steps, settings=PLAIN.model_copy(update={"sleep_at": "0 10 * * *"}), period_s=60.0)
 
 
 def test_a_change_of_one_time_does_not_lose_the_other() -> None:
@@ -374,7 +374,7 @@ def test_a_change_of_one_time_does_not_lose_the_other() -> None:
         world.restart()
         await world.becomes("awake", HOUR)
 
-    live(steps, settings=NIGHTS)
+    live(steps, settings=NIGHTS, period_s=60.0)
 
 
 @pytest.mark.parametrize("created_again", [True, False], ids=["created again", "the same"])
@@ -401,7 +401,7 @@ def test_the_clock_wakes_it_while_the_parameters_cannot_be_read_or_written() -> 
         assert world.phase == "awake"
         assert any("sleep_failed" in line for line in world.log)
 
-    live(steps, settings=NIGHTS)
+    live(steps, settings=NIGHTS, period_s=60.0)
 
 
 def test_without_a_record_that_it_is_down_nothing_stops() -> None:

@@ -221,6 +221,6 @@ class StateMachineProperties(RuleBasedStateMachine):
 
 
 StateMachineProperties.TestCase.settings = settings(
-    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "300")), stateful_step_count=60, deadline=None
+    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "200")), stateful_step_count=60, deadline=None
 )
 TestStateMachineProperties = StateMachineProperties.TestCase
