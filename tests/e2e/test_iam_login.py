@@ -252,10 +252,14 @@ def test_a_role_can_be_lower_and_not_higher_than_granted(env: Login) -> None:
     assert env.run("admin", *_get("/variables"), *lower).returncode == 1
 
 
-def test_commands_of_airflow_end_with_its_exit_code(env: Login) -> None:
+@pytest.mark.slow
+def test_the_output_of_a_command_of_airflow_is_printed(env: Login) -> None:
     listed = env.run("viewer", "airflow", "environment.yaml", "--", "dags", "list", "-o", "json")
     assert listed.returncode == 0, listed.stderr
     assert "login_greet" in {dag["dag_id"] for dag in json.loads(listed.stdout)}
+
+
+def test_commands_of_airflow_end_with_its_exit_code(env: Login) -> None:
     failed = env.run("admin", "airflow", "environment.yaml", "--", "dags", "details", "no-such-dag")
     assert failed.returncode not in {0, 2}, failed
     for words in (("dags", "trigger", "login_greet"), ("variables", "list")):
