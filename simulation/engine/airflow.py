@@ -7,7 +7,6 @@ allow it. Between two segments of a task (a deferral, a retry delay) it holds no
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from simulation.workloads.model import Segment, Workload, WorkloadDag, WorkloadRun, WorkloadTask
 
@@ -21,7 +20,7 @@ def children_of(tasks: Sequence[WorkloadTask]) -> list[list[int]]:
     return children
 
 
-class TaskInstance:
+class EngineTask:
     """One instance of a task; each segment waits for a slot."""
 
     __slots__ = ("node", "queued_at", "run", "segment", "segments", "started_at", "worker")
@@ -66,7 +65,7 @@ class DagRun:
         """Bits of the ended tasks."""
         self.started_at = now
 
-    def instances(self, node: int) -> list[TaskInstance]:
+    def instances(self, node: int) -> list[EngineTask]:
         """Return the instances of a task, which starts now."""
         task, source = self.tasks[node], self.source
         segments = source.segments.get(node)
@@ -75,11 +74,11 @@ class DagRun:
             segments = task.segments if times is None or len(task.segments) > 1 else ((times[node], 0.0),)
         count = 1 if task.mapped is None else source.mapped.get(node, max(0, round(task.mapped)))
         self.left[node] = count
-        return [TaskInstance(self, node, segments) for _ in range(count)]
+        return [EngineTask(self, node, segments) for _ in range(count)]
 
 
-class ProgressListener(Protocol):
-    """What a policy may see of Airflow's database."""
+class ProgressListener:
+    """What a rule may see of Airflow's database; by default it looks at nothing."""
 
     def run_started(self, run: DagRun, now: float) -> None:
         """A run is in progress."""
@@ -87,19 +86,19 @@ class ProgressListener(Protocol):
     def run_ended(self, run: DagRun, now: float) -> None:
         """All tasks of a run ended."""
 
-    def task_scheduled(self, instance: TaskInstance, now: float) -> None:
+    def task_scheduled(self, instance: EngineTask, now: float) -> None:
         """All upstream tasks ended: the instance is queued next, if the limits allow it."""
 
-    def task_queued(self, instance: TaskInstance, now: float) -> None:
+    def task_queued(self, instance: EngineTask, now: float) -> None:
         """An instance was queued."""
 
-    def task_started(self, instance: TaskInstance, now: float) -> None:
+    def task_started(self, instance: EngineTask, now: float) -> None:
         """An instance runs."""
 
-    def task_waits(self, instance: TaskInstance, now: float, until: float) -> None:
+    def task_waits(self, instance: EngineTask, now: float, until: float) -> None:
         """A segment ended and another one follows at `until`."""
 
-    def task_ended(self, instance: TaskInstance, now: float) -> None:
+    def task_ended(self, instance: EngineTask, now: float) -> None:
         """An instance ended."""
 
 
@@ -110,7 +109,7 @@ class Airflow:
         self,
         workload: Workload,
         call_at: Callable[[float, Callable[[float], None]], None],
-        send: Callable[[TaskInstance, float], None],
+        send: Callable[[EngineTask, float], None],
         *,
         latency_s: float,
         listeners: Iterable[ProgressListener] = (),
@@ -128,7 +127,7 @@ class Airflow:
         self._in_progress = 0
         self._in_pool: dict[str, int] = {}
         self._in_dag: dict[str, int] = {}
-        self._held: deque[TaskInstance] = deque()
+        self._held: deque[EngineTask] = deque()
         self.active: dict[int, DagRun] = {}
         self._active_runs: dict[str, int] = {}
         self._waiting_runs: dict[str, deque[WorkloadRun]] = {}
@@ -185,7 +184,7 @@ class Airflow:
                 listener.task_scheduled(instance, now)
         self._call_at(now + self._latency_s, lambda then: self._queue(instances, then))
 
-    def _queue(self, instances: Sequence[TaskInstance], now: float) -> None:
+    def _queue(self, instances: Sequence[EngineTask], now: float) -> None:
         if not self._limited:
             for instance in instances:
                 self._enqueue(instance, now)
@@ -193,7 +192,7 @@ class Airflow:
         self._held.extend(instances)
         self._admit(now)
 
-    def _enqueue(self, instance: TaskInstance, now: float) -> None:
+    def _enqueue(self, instance: EngineTask, now: float) -> None:
         instance.queued_at = now
         for listener in self.listeners:
             listener.task_queued(instance, now)
@@ -216,12 +215,12 @@ class Airflow:
             self._in_dag[dag.dag_id] = self._in_dag.get(dag.dag_id, 0) + 1
             self._enqueue(instance, now)
 
-    def started(self, instance: TaskInstance, now: float) -> None:
+    def started(self, instance: EngineTask, now: float) -> None:
         """A worker started the instance."""
         for listener in self.listeners:
             listener.task_started(instance, now)
 
-    def worked(self, instance: TaskInstance, now: float) -> None:
+    def worked(self, instance: EngineTask, now: float) -> None:
         """A worker finished a segment of the instance."""
         if self._limited:
             self._in_progress -= 1

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from simulation.engine.airflow import Airflow, TaskInstance
-from simulation.engine.fleet import EngineFleet, FleetSettings
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.airflow import Airflow, EngineTask
+from simulation.engine.fleet import EngineFleet, EngineFleetSettings
+from simulation.engine.policy import EngineFleetView, ScalingRule
 from simulation.engine.result import FleetResult, SimulationResult, percentile
 from simulation.workloads.model import Workload
 
@@ -30,8 +30,8 @@ class Engine:
     def __init__(
         self,
         workload: Workload,
-        policies: Mapping[str, Policy] | Policy,
-        fleets: Sequence[FleetSettings] = (FleetSettings(),),
+        policies: Mapping[str, ScalingRule] | ScalingRule,
+        fleets: Sequence[EngineFleetSettings] = (EngineFleetSettings(),),
         settings: EngineSettings = EngineSettings(),
     ) -> None:
         self.workload = workload
@@ -42,7 +42,7 @@ class Engine:
         self.fleets: list[EngineFleet] = []
         self._by_queue: dict[str, EngineFleet] = {}
         self._default: EngineFleet | None = None
-        self.policies: list[Policy] = []
+        self.policies: list[ScalingRule] = []
         self._pressure: dict[str, _Provisioning] = {}
         for number, fleet in enumerate(fleets):
             policy = policies[fleet.name] if isinstance(policies, Mapping) else policies
@@ -54,7 +54,7 @@ class Engine:
             workload, self.call_at, self._send, latency_s=settings.scheduler_latency_s, listeners=listeners
         )
 
-    def _add_fleet(self, settings: FleetSettings, policy: Policy, rng: random.Random) -> None:
+    def _add_fleet(self, settings: EngineFleetSettings, policy: ScalingRule, rng: random.Random) -> None:
         fleet = EngineFleet(
             settings,
             rng,
@@ -81,24 +81,24 @@ class Engine:
         self._sequence += 1
         heapq.heappush(self._heap, (when, self._sequence, callback))
 
-    def _send(self, instance: TaskInstance, now: float) -> None:
+    def _send(self, instance: EngineTask, now: float) -> None:
         fleet = self._by_queue.get(instance.task.queue, self._default)
         if fleet is None:
             raise ValueError(f"no fleet serves queue {instance.task.queue!r} of {instance.run.dag.dag_id}")
         fleet.send(instance, now)
 
-    def _started(self, instance: TaskInstance, now: float) -> None:
+    def _started(self, instance: EngineTask, now: float) -> None:
         self.airflow.started(instance, now)
         if instance.queued_at >= self._measure_from:
             fleet = self._by_queue.get(instance.task.queue, self._default)
             assert fleet is not None  # noqa: S101  it was sent there
             self.waits[fleet.settings.name].append(now - instance.queued_at)
 
-    def _worked(self, instance: TaskInstance, now: float) -> None:
+    def _worked(self, instance: EngineTask, now: float) -> None:
         self.airflow.worked(instance, now)
 
-    def _tick(self, fleet: EngineFleet, policy: Policy, now: float) -> None:
-        view = FleetView(fleet, now)
+    def _tick(self, fleet: EngineFleet, policy: ScalingRule, now: float) -> None:
+        view = EngineFleetView(fleet, now)
         if now >= self._measure_from:
             self._pressure[fleet.settings.name].note(view, policy.interval_s)
         policy.tick(view)
@@ -141,7 +141,7 @@ class _Provisioning:
     def __init__(self) -> None:
         self.time = self.under = self.over = self.under_slots = self.over_slots = 0.0
 
-    def note(self, view: FleetView, seconds: float) -> None:
+    def note(self, view: EngineFleetView, seconds: float) -> None:
         demand = view.queued + view.running
         self.time += seconds
         self.under += seconds if view.queued else 0.0

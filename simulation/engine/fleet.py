@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from simulation.engine.airflow import TaskInstance
+from simulation.engine.airflow import EngineTask
 
 
 @dataclass(frozen=True, slots=True)
-class FleetSettings:
+class EngineFleetSettings:
     """One fleet: its queues (none: all of them), its size, and how its workers start and stop."""
 
     name: str = "default"
@@ -34,7 +34,7 @@ class FleetSettings:
     """From a resume command to the first message."""
 
 
-class Protection(StrEnum):
+class StopProtection(StrEnum):
     """Which workers ECS may stop."""
 
     NONE = "none"
@@ -65,7 +65,7 @@ class EngineWorker:
         self.state = State.STARTING
         self.requested_at = now
         self.served_at: float | None = None
-        self.running: set[TaskInstance] = set()
+        self.running: set[EngineTask] = set()
         self.idle_since = now
         self.order = 0
         """The number of the last command: an older one that arrives late has no effect."""
@@ -86,14 +86,14 @@ class EngineFleet:
 
     def __init__(
         self,
-        settings: FleetSettings,
+        settings: EngineFleetSettings,
         rng: random.Random,
         call_at: Callable[[float, Callable[[float], None]], None],
         *,
-        protection: Protection,
+        protection: StopProtection,
         stop_timeout_s: float,
-        started: Callable[[TaskInstance, float], None],
-        worked: Callable[[TaskInstance, float], None],
+        started: Callable[[EngineTask, float], None],
+        worked: Callable[[EngineTask, float], None],
     ) -> None:
         self.settings = settings
         self.protection = protection
@@ -104,7 +104,7 @@ class EngineFleet:
         """Whether its workers take the messages of a queue."""
         self._started = started
         self._worked = worked
-        self.queue: deque[TaskInstance] = deque()
+        self.queue: deque[EngineTask] = deque()
         self.desired = 0
         self.workers: dict[int, EngineWorker] = {}
         self.running = 0
@@ -118,14 +118,14 @@ class EngineFleet:
 
     # --- the broker
 
-    def send(self, instance: TaskInstance, now: float) -> None:
+    def send(self, instance: EngineTask, now: float) -> None:
         """Put a message into the queue."""
         if self._open:
             self._start(self._rng.choice(self._open), instance, now)
         else:
             self.queue.append(instance)
 
-    def _start(self, worker: EngineWorker, instance: TaskInstance, now: float) -> None:
+    def _start(self, worker: EngineWorker, instance: EngineTask, now: float) -> None:
         worker.running.add(instance)
         self.running += 1
         if len(worker.running) >= self.settings.slots:
@@ -135,7 +135,7 @@ class EngineFleet:
         self._started(instance, now)
         self._call_at(now + instance.work_s, lambda then: self._finish(worker, instance, then))
 
-    def _finish(self, worker: EngineWorker, instance: TaskInstance, now: float) -> None:
+    def _finish(self, worker: EngineWorker, instance: EngineTask, now: float) -> None:
         if instance.worker is not worker:
             return  # it was killed, and runs elsewhere
         instance.worker = None
@@ -213,7 +213,7 @@ class EngineFleet:
             self._call_at(now + self.settings.release_s, lambda then: self._release(worker, order, then))
         elif worker.state is State.STOPPING:
             self._stop(worker, now)
-        elif self.protection is Protection.BUSY and len(self.workers) > self.desired:
+        elif self.protection is StopProtection.BUSY and len(self.workers) > self.desired:
             self.reconcile(now)
 
     def _release(self, worker: EngineWorker, order: int, now: float) -> None:
@@ -231,9 +231,9 @@ class EngineFleet:
         surplus = len(alive) - self.desired
         if surplus <= 0:
             return
-        if self.protection is Protection.DRAIN:
+        if self.protection is StopProtection.DRAIN:
             stoppable = [worker for worker in alive if worker.state in (State.RELEASED, State.RESUMING)]
-        elif self.protection is Protection.BUSY:
+        elif self.protection is StopProtection.BUSY:
             stoppable = [worker for worker in alive if not worker.running]
         else:
             stoppable = alive

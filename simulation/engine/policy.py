@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulation.engine.airflow import ProgressListener
-from simulation.engine.fleet import EngineFleet, EngineWorker, FleetSettings, Protection, State
+from simulation.engine.fleet import EngineFleet, EngineFleetSettings, EngineWorker, State, StopProtection
 
 if TYPE_CHECKING:
     from simulation.workloads.model import Workload
 
 
-class FleetView:
+class EngineFleetView:
     """A fleet at one time, and the commands to it."""
 
     __slots__ = ("fleet", "now")
@@ -22,7 +22,7 @@ class FleetView:
         self.now = now
 
     @property
-    def settings(self) -> FleetSettings:
+    def settings(self) -> EngineFleetSettings:
         """The settings of the fleet."""
         return self.fleet.settings
 
@@ -72,14 +72,14 @@ class FleetView:
         self.fleet.set_desired(max(settings.minimum, min(settings.maximum, desired)), self.now)
 
 
-class Policy:
+class ScalingRule:
     """A scaling rule for one fleet."""
 
     name = ""
     source = ""
     """Where the rule is published."""
     interval_s = 5.0
-    protection = Protection.NONE
+    protection = StopProtection.NONE
     stop_timeout_s = 120.0
     """From SIGTERM to SIGKILL (Fargate: at most 120 s)."""
 
@@ -91,6 +91,6 @@ class Policy:
     def begin(self, workload: Workload) -> None:
         """Receive the workload; a rule uses only what it may know of it."""
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Read the fleet and change it."""
         raise NotImplementedError

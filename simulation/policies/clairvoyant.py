@@ -6,14 +6,14 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from simulation.engine.airflow import Airflow, TaskInstance
-from simulation.engine.fleet import Protection
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.airflow import Airflow, EngineTask
+from simulation.engine.fleet import StopProtection
+from simulation.engine.policy import EngineFleetView, ScalingRule
 from simulation.policies.draining import needed, resize
 from simulation.workloads.model import Workload
 
 
-class Clairvoyant(Policy):
+class Clairvoyant(ScalingRule):
     """Workers for the largest demand within one slow cold start, from the true times of every task.
 
     The demand is that of a fleet which always has its maximum. Where a late cold start delays tasks, the present demand
@@ -24,7 +24,7 @@ class Clairvoyant(Policy):
     source = (
         "A bound, not a product: the runs that people will start, and the time that a task will take, are not known."
     )
-    protection = Protection.DRAIN
+    protection = StopProtection.DRAIN
     slow_sigmas = 1.65
     """A launch leads by the 95th percentile of the cold start."""
 
@@ -33,7 +33,7 @@ class Clairvoyant(Policy):
         self._workload = workload
         self._running: list[int] = []
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Set the largest demand of the lead."""
         settings = view.settings
         if not self._running:
@@ -48,7 +48,7 @@ class Clairvoyant(Policy):
         horizon_s = self._workload.horizon_s
         most = [0] * (int(horizon_s / self.interval_s) + 1)
         events: list[tuple[float, int, Callable[[float], None]]] = []
-        queue: deque[TaskInstance] = deque()
+        queue: deque[EngineTask] = deque()
         count = running = 0
         filled = 0
 
@@ -65,14 +65,14 @@ class Clairvoyant(Policy):
             running += change
             most[interval] = max(most[interval], running)
 
-        def send(instance: TaskInstance, now: float) -> None:
+        def send(instance: EngineTask, now: float) -> None:
             if serves(instance.task.queue) and running >= slots:
                 queue.append(instance)
                 return
             note(now, +1 if serves(instance.task.queue) else 0)
             call_at(now + instance.work_s, lambda then: end(instance, then))
 
-        def end(instance: TaskInstance, now: float) -> None:
+        def end(instance: EngineTask, now: float) -> None:
             note(now, -1 if serves(instance.task.queue) else 0)
             airflow.worked(instance, now)
             if queue and running < slots:

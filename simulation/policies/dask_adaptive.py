@@ -5,12 +5,12 @@ import math
 from collections import Counter
 from itertools import islice
 
-from simulation.engine.fleet import Protection, State
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.fleet import State, StopProtection
+from simulation.engine.policy import EngineFleetView, ScalingRule
 from simulation.policies.progress import Progress
 
 
-class DaskAdaptive(Policy):
+class DaskAdaptive(ScalingRule):
     """Enough threads to finish all known work within the target duration, but none without a task.
 
     Only an idle worker, or one that has not arrived, is closed, and only after three proposals in a row.
@@ -22,7 +22,7 @@ class DaskAdaptive(Policy):
         " 1s, target-duration 5s, wait-count 3, unknown-task-duration 500ms."
     )
     interval_s = 1.0
-    protection = Protection.BUSY
+    protection = StopProtection.BUSY
     target_duration_s = 5.0
     wait_count = 3
     unknown_task_duration_s = 0.5
@@ -38,7 +38,7 @@ class DaskAdaptive(Policy):
         """Durations of past tasks."""
         return self.progress
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Adapt."""
         arrived = [worker for worker in view.workers if worker.state is State.CONSUMING]
         target = self._target(view)
@@ -57,7 +57,7 @@ class DaskAdaptive(Policy):
         closed = sum(1 for number in proposed if self._proposals[number] >= self.wait_count)
         view.set_desired(view.desired - closed)
 
-    def _target(self, view: FleetView) -> int:
+    def _target(self, view: EngineFleetView) -> int:
         """Return the workers for the work that is known."""
         expected_s, queue = self.progress.expected_s, view.fleet.queue
         queued_s = sum(expected_s(instance.run, instance.node) for instance in islice(queue, self.sampled))

@@ -2,21 +2,21 @@
 """How a rule with the drain protocol changes its fleet: it chooses the workers that leave, and none of them is busy."""
 
 from simulation.engine.fleet import EngineWorker, State
-from simulation.engine.policy import FleetView
+from simulation.engine.policy import EngineFleetView
 
 
-def leaving(view: FleetView) -> list[EngineWorker]:
+def leaving(view: EngineFleetView) -> list[EngineWorker]:
     """Return the workers that take no more tasks."""
     return [worker for worker in view.workers if worker.state in (State.DRAINING, State.RELEASED)]
 
 
-def needed(view: FleetView) -> int:
+def needed(view: EngineFleetView) -> int:
     """Return the workers for all tasks but those that end on a worker that leaves."""
     demand = view.demand - sum(len(worker.running) for worker in leaving(view))
     return -(-demand // view.settings.slots)
 
 
-def resize(view: FleetView, target: int) -> None:
+def resize(view: EngineFleetView, target: int) -> None:
     """Have `target` workers that take tasks: resume, launch, or drain the ones with the fewest tasks."""
     target = max(view.settings.minimum, min(view.settings.maximum, target))
     workers, gone = view.workers, leaving(view)

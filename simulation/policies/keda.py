@@ -4,10 +4,10 @@
 import math
 from collections import deque
 
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.policy import EngineFleetView, ScalingRule
 
 
-class ChartKeda(Policy):
+class ChartKeda(ScalingRule):
     """HPA on ceil(tasks / worker_concurrency) with a target of 1; KEDA itself only wakes the fleet and empties it."""
 
     name = "chart-keda"
@@ -30,7 +30,7 @@ class ChartKeda(Policy):
         self._active_at = -math.inf
         self._synced_at = -math.inf
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Poll as KEDA; at each sync period, scale as the HPA."""
         if view.demand:
             self._active_at = view.now

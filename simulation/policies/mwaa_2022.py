@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Amazon MWAA's worker scaling as documented until 2025."""
 
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.policy import EngineFleetView, ScalingRule
 
 
-class Mwaa2022(Policy):
+class Mwaa2022(ScalingRule):
     """Up to the need of a metric of CloudWatch; down to the minimum after two minutes without any task.
 
     A metric of one minute is complete at its end, so the rule acts on the sample of the minute before. A worker that
@@ -20,7 +20,7 @@ class Mwaa2022(Policy):
         self._sample: tuple[int, bool] | None = None
         self._idle = 0
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Act on the sample of the minute before."""
         if self._sample is not None:
             needed, idle = self._sample
@@ -28,7 +28,7 @@ class Mwaa2022(Policy):
             self.act(view, needed)
         self._sample = (view.needed, view.demand == 0)
 
-    def act(self, view: FleetView, needed: int) -> None:
+    def act(self, view: EngineFleetView, needed: int) -> None:
         """Raise, or fall to the minimum."""
         if self._idle >= self.idle_samples:
             view.set_desired(view.settings.minimum)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Amazon MWAA's worker scaling since 2025."""
 
-from simulation.engine.fleet import Protection
-from simulation.engine.policy import FleetView
+from simulation.engine.fleet import StopProtection
+from simulation.engine.policy import EngineFleetView
 from simulation.policies.mwaa_2022 import Mwaa2022
 
 
@@ -11,8 +11,8 @@ class Mwaa2025(Mwaa2022):
 
     name = "mwaa-2025"
     source = 'Amazon MWAA User Guide since 2025, "Amazon MWAA automatic scaling": busy workers "remain protected".'
-    protection = Protection.BUSY
+    protection = StopProtection.BUSY
 
-    def act(self, view: FleetView, needed: int) -> None:
+    def act(self, view: EngineFleetView, needed: int) -> None:
         """Follow the need."""
         view.set_desired(needed)

@@ -15,7 +15,7 @@ from scaler.core.forecast.plan import (
     RunInProgress,
     duration_of,
 )
-from simulation.engine.airflow import DagRun, ProgressListener, TaskInstance, children_of
+from simulation.engine.airflow import DagRun, EngineTask, ProgressListener, children_of
 from simulation.engine.fleet import EngineWorker
 from simulation.workloads.model import Workload
 
@@ -31,7 +31,7 @@ class _Progress:
 
     def __init__(self, run: DagRun) -> None:
         self.run = run
-        self.active: dict[TaskInstance, ActiveTask] = {}
+        self.active: dict[EngineTask, ActiveTask] = {}
         self.pace = Pace()
         self.view: RunInProgress | None = None
 
@@ -48,7 +48,7 @@ class ObservedPlan(ProgressListener):
         self._shapes: dict[tuple[str, int], DagShape] = {}
         self._newest: dict[str, int] = {}
         self._due: dict[str, deque[float]] = {}
-        self._queued: dict[TaskInstance, float] = {}
+        self._queued: dict[EngineTask, float] = {}
         self._present = 0
         for run in workload.runs:
             if run.kind == "scheduled" and run.start_s is not None:
@@ -122,7 +122,7 @@ class ObservedPlan(ProgressListener):
         for version in range(len(run.dag.versions)):
             self._shapes.pop((run.dag.dag_id, version), None)
 
-    def _set(self, instance: TaskInstance, task: ActiveTask | None) -> None:
+    def _set(self, instance: EngineTask, task: ActiveTask | None) -> None:
         progress = self._runs[instance.run.number]
         progress.view = None
         if task is None:
@@ -130,35 +130,35 @@ class ObservedPlan(ProgressListener):
         else:
             progress.active[instance] = task
 
-    def task_scheduled(self, instance: TaskInstance, now: float) -> None:
+    def task_scheduled(self, instance: EngineTask, now: float) -> None:
         """All upstream tasks of the instance ended."""
         self._set(instance, ActiveTask(instance.node, now + 1.0, running=False))
 
-    def task_queued(self, instance: TaskInstance, now: float) -> None:
+    def task_queued(self, instance: EngineTask, now: float) -> None:
         """An instance was queued."""
         self._queued[instance] = now
         if self._served(instance.task.queue):
             self._present += 1
         self._set(instance, ActiveTask(instance.node, now, running=False))
 
-    def task_started(self, instance: TaskInstance, now: float) -> None:
+    def task_started(self, instance: EngineTask, now: float) -> None:
         """An instance runs."""
         worker = instance.worker
         number = str(worker.number) if isinstance(worker, EngineWorker) else None
         self._queued.pop(instance, None)
         self._set(instance, ActiveTask(instance.node, now, running=True, worker=number))
 
-    def task_waits(self, instance: TaskInstance, now: float, until: float) -> None:
+    def task_waits(self, instance: EngineTask, now: float, until: float) -> None:
         """A segment ended; when the next one begins is not known."""
         self._note(instance, now)
         self._set(instance, None)
 
-    def task_ended(self, instance: TaskInstance, now: float) -> None:
+    def task_ended(self, instance: EngineTask, now: float) -> None:
         """An instance ended."""
         self._note(instance, now)
         self._set(instance, None)
 
-    def _note(self, instance: TaskInstance, now: float) -> None:
+    def _note(self, instance: EngineTask, now: float) -> None:
         run, seconds = instance.run, now - instance.started_at
         if self._served(instance.task.queue):
             self._present -= 1

@@ -24,8 +24,8 @@ from scaler.core.model import (
 )
 from scaler.core.state import FleetState
 from simulation.engine.airflow import ProgressListener
-from simulation.engine.fleet import EngineWorker, Protection, State
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.fleet import EngineWorker, State, StopProtection
+from simulation.engine.policy import EngineFleetView, ScalingRule
 from simulation.policies.observed_plan import ObservedPlan
 from simulation.workloads.model import Workload
 
@@ -43,12 +43,12 @@ REST_TICKS: Final = 24
 """Two minutes: more than the window and the gap after which it begins again."""
 
 
-class Openmwaa(Policy):
+class Openmwaa(ScalingRule):
     """`decide` every 5 s."""
 
     name = "openmwaa"
     source = "scaler/core/decide.py"
-    protection = Protection.DRAIN
+    protection = StopProtection.DRAIN
 
     def __init__(self, settings: LookAheadPolicy | None = None, queues: tuple[str, ...] = ()) -> None:
         self._settings = settings
@@ -72,7 +72,7 @@ class Openmwaa(Policy):
         """The reader of the plan."""
         return self._plan
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Observe, decide, act."""
         fleet, observation = self._fleet(view), self._observe(view)
         if self._rests(view, fleet, observation):
@@ -85,7 +85,7 @@ class Openmwaa(Policy):
         if service.desired is not None:
             view.fleet.set_desired(service.desired, view.now)
 
-    def _rests(self, view: FleetView, fleet: FleetPolicy, observation: Observation) -> bool:
+    def _rests(self, view: EngineFleetView, fleet: FleetPolicy, observation: Observation) -> bool:
         """Whether nothing happens and nothing is expected for so long that the decision only repeats itself.
 
         The decisions of the last window are made up before the next one, so a rest changes no result.
@@ -102,7 +102,7 @@ class Openmwaa(Policy):
         self._resting, self._ticks_at_rest = key if calm else None, 0
         return False
 
-    def _fleet(self, view: FleetView) -> FleetPolicy:
+    def _fleet(self, view: EngineFleetView) -> FleetPolicy:
         settings = view.settings
         return FleetPolicy(
             settings.name,
@@ -122,7 +122,7 @@ class Openmwaa(Policy):
         found = self._forecaster.expect(plan, now, horizon_s=horizon_s(launch_s), unknown_s=launch_s, draining=draining)
         return Known(found, now)
 
-    def _observe(self, view: FleetView) -> Observation:
+    def _observe(self, view: EngineFleetView) -> Observation:
         now, workers = view.now, [worker for worker in view.workers if worker.state is not State.STOPPING]
         starting = sum(1 for worker in workers if worker.state is State.STARTING)
         service = Service(view.desired, len(workers) - starting, starting, DEPLOYMENTS)

@@ -3,7 +3,7 @@
 
 import math
 
-from simulation.engine.policy import FleetView
+from simulation.engine.policy import EngineFleetView
 from simulation.policies.target_tracking import TargetTracking
 
 HOUR_S = 3600.0
@@ -33,7 +33,7 @@ class PredictiveScaling(TargetTracking):
         self._forecast: dict[int, int] = {}
         self._forecast_at = 0
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Set the larger of the forecast and target tracking."""
         hour = int(view.now // HOUR_S)
         while len(self._load) <= hour:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What rules know of Airflow's database: the runs in progress, their tasks, and how long tasks took before."""
 
-from simulation.engine.airflow import DagRun, TaskInstance, children_of
+from simulation.engine.airflow import DagRun, EngineTask, ProgressListener, children_of
 
 
-class Progress:
+class Progress(ProgressListener):
     """A listener that keeps the runs in progress and the durations of ended tasks."""
 
     def __init__(self, unknown_s: float) -> None:
         self.runs: dict[int, DagRun] = {}
-        self.tasks: dict[int, dict[TaskInstance, float | None]] = {}
+        self.tasks: dict[int, dict[EngineTask, float | None]] = {}
         """By run: the instances in a queue (None) or in a slot (since when)."""
         self._durations: dict[tuple[str, str], float] = {}
         self._children: dict[tuple[str, int], list[list[int]]] = {}
@@ -35,19 +35,19 @@ class Progress:
         """Forget the run."""
         del self.runs[run.number], self.tasks[run.number]
 
-    def task_queued(self, instance: TaskInstance, now: float) -> None:
+    def task_queued(self, instance: EngineTask, now: float) -> None:
         """Keep the instance."""
         self.tasks[instance.run.number][instance] = None
 
-    def task_started(self, instance: TaskInstance, now: float) -> None:
+    def task_started(self, instance: EngineTask, now: float) -> None:
         """Keep the start."""
         self.tasks[instance.run.number][instance] = now
 
-    def task_waits(self, instance: TaskInstance, now: float, until: float) -> None:
+    def task_waits(self, instance: EngineTask, now: float, until: float) -> None:
         """Forget the instance until it is queued again."""
         self.task_ended(instance, now)
 
-    def task_ended(self, instance: TaskInstance, now: float) -> None:
+    def task_ended(self, instance: EngineTask, now: float) -> None:
         """Learn the duration."""
         del self.tasks[instance.run.number][instance]
         key, took = (instance.run.dag.dag_id, instance.task.task_id), now - instance.started_at

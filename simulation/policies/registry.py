@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 
-from simulation.engine.policy import Policy
+from simulation.engine.policy import ScalingRule
 from simulation.policies.always import Always
 from simulation.policies.clairvoyant import Clairvoyant
 from simulation.policies.dask_adaptive import DaskAdaptive
@@ -17,7 +17,7 @@ from simulation.policies.target_tracking import TargetTracking
 from simulation.policies.workflow_plan import WorkflowPlan
 from simulation.policies.workflow_token import WorkflowToken
 
-_RULES: tuple[type[Policy], ...] = (
+_RULES: tuple[type[ScalingRule], ...] = (
     Always,
     Mwaa2022,
     Mwaa2025,
@@ -32,5 +32,5 @@ _RULES: tuple[type[Policy], ...] = (
     Clairvoyant,
 )
 
-POLICIES: dict[str, Callable[[], Policy]] = {rule.name: rule for rule in _RULES}
+POLICIES: dict[str, Callable[[], ScalingRule]] = {rule.name: rule for rule in _RULES}
 """Name and factory; a policy has the state of one fleet, so each fleet needs its own."""

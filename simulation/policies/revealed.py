@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
-from simulation.engine.airflow import DagRun, TaskInstance
-from simulation.engine.fleet import Protection, State
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.airflow import DagRun, EngineTask, ProgressListener
+from simulation.engine.fleet import State, StopProtection
+from simulation.engine.policy import EngineFleetView, ScalingRule
 from simulation.policies.draining import resize
 from simulation.policies.progress import Progress
 from simulation.workloads.model import Segment, Workload, WorkloadRun
 
-Line: TypeAlias = list[tuple[float, float, str, TaskInstance | None]]
+Line: TypeAlias = list[tuple[float, float, str, EngineTask | None]]
 """Start, end and queue of what will be in a slot, and its instance if it exists."""
 
 BIN_S = 5.0
@@ -25,7 +25,7 @@ class KnownRun:
 
     def __init__(self, run: DagRun) -> None:
         self.run = run
-        self.active: dict[TaskInstance, tuple[float, bool]] = {}
+        self.active: dict[EngineTask, tuple[float, bool]] = {}
         """Since when an instance waits or runs (or from when it will wait), and whether it runs."""
         self.until = -math.inf
         self.line: Line = []
@@ -70,7 +70,7 @@ class KnownRun:
         start: float,
         node: int,
         segments: Sequence[Segment],
-        instance: TaskInstance | None,
+        instance: EngineTask | None,
     ) -> None:
         for number, (work_s, pause_s) in enumerate(segments):
             end = start + work_s * self.run.source.factor
@@ -79,7 +79,7 @@ class KnownRun:
         heapq.heappush(ends, (end, node))
 
 
-class Revealed(Policy):
+class Revealed(ScalingRule, ProgressListener):
     """The workers that pay: a worker is there if, without it, tasks would wait longer than it would be paid for.
 
     The expected slots of the coming minutes flow through the slots of n workers; the rule has the smallest n whose next
@@ -88,7 +88,7 @@ class Revealed(Policy):
 
     name = "revealed"
     source = "The bound of honest rules: true durations, scheduled runs known ahead, a manual run only from its start."
-    protection = Protection.DRAIN
+    protection = StopProtection.DRAIN
     slow_sigmas = 1.65
     window_s = 60.0
     """For how long a worker is bought, at least."""
@@ -124,30 +124,30 @@ class Revealed(Policy):
         """Forget the run."""
         del self._known[run.number]
 
-    def _note(self, instance: TaskInstance, since: float, *, runs: bool) -> None:
+    def _note(self, instance: EngineTask, since: float, *, runs: bool) -> None:
         known = self._known[instance.run.number]
         known.active[instance] = since, runs
         known.until = -math.inf
 
-    def task_queued(self, instance: TaskInstance, now: float) -> None:
+    def task_queued(self, instance: EngineTask, now: float) -> None:
         """It waits."""
         self._note(instance, now, runs=False)
 
-    def task_started(self, instance: TaskInstance, now: float) -> None:
+    def task_started(self, instance: EngineTask, now: float) -> None:
         """It runs."""
         self._note(instance, now, runs=True)
 
-    def task_waits(self, instance: TaskInstance, now: float, until: float) -> None:
+    def task_waits(self, instance: EngineTask, now: float, until: float) -> None:
         """It will wait again."""
         self._note(instance, until, runs=False)
 
-    def task_ended(self, instance: TaskInstance, now: float) -> None:
+    def task_ended(self, instance: EngineTask, now: float) -> None:
         """It ended."""
         known = self._known[instance.run.number]
         del known.active[instance]
         known.until = -math.inf
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Launch for the minute after a slow cold start, and keep for the time until then."""
         settings = view.settings
         lead_s = settings.cold_start_s * math.exp(self.slow_sigmas * settings.cold_start_sigma) + self.interval_s
@@ -190,7 +190,7 @@ class Revealed(Policy):
                 low = middle + 1
         return low
 
-    def _demand(self, view: FleetView, bins: int) -> tuple[list[float], float]:
+    def _demand(self, view: EngineFleetView, bins: int) -> tuple[list[float], float]:
         """Return the slots of each bin that workers which stay must have, and the mean seconds of a task."""
         now, change = view.now, [0.0] * (bins + 2)
         total_s = count = 0.0
@@ -209,7 +209,7 @@ class Revealed(Policy):
             demand.append(level)
         return demand, total_s / count if count else 1.0
 
-    def _lines(self, now: float, until: float) -> Iterable[tuple[float, float, str, TaskInstance | None]]:
+    def _lines(self, now: float, until: float) -> Iterable[tuple[float, float, str, EngineTask | None]]:
         for dag_id, runs in self._due.items():
             start = runs[0].start_s if runs else None
             if start is not None and start < until and dag_id not in self._next:

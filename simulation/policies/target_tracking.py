@@ -4,10 +4,10 @@
 import math
 from collections import deque
 
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.policy import EngineFleetView, ScalingRule
 
 
-class TargetTracking(Policy):
+class TargetTracking(ScalingRule):
     """Alarms on tasks per slot, a metric of one minute: out after 3 samples above 100 %, in after 15 below 90 %."""
 
     name = "target-tracking"
@@ -27,11 +27,11 @@ class TargetTracking(Policy):
         self._samples: deque[float] = deque(maxlen=self.in_samples)
         self._changed_at = -math.inf
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Publish the metric and set what the alarms ask for."""
         view.set_desired(self.track(view))
 
-    def track(self, view: FleetView) -> int:
+    def track(self, view: EngineFleetView) -> int:
         """Return the desired count after this sample; both adjustments start from the running count."""
         samples, serving = self._samples, view.serving
         samples.append(view.demand / (view.settings.slots * serving) if serving else 1.0 + (view.demand > 0))

@@ -5,12 +5,12 @@ import heapq
 import math
 from collections import Counter
 
-from simulation.engine.fleet import Protection
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.fleet import StopProtection
+from simulation.engine.policy import EngineFleetView, ScalingRule
 from simulation.policies.progress import Progress
 
 
-class WorkflowPlan(Policy):
+class WorkflowPlan(ScalingRule):
     """A slot for each place that a partial plan of the next interval uses; only idle workers are released.
 
     The plan takes the tasks that run or wait, and the tasks that become eligible within the interval, in the order in
@@ -24,7 +24,7 @@ class WorkflowPlan(Policy):
         " ICPE 2017, and ACM TOMPECS 3(2), 2018: Plan."
     )
     interval_s = 30.0
-    protection = Protection.BUSY
+    protection = StopProtection.BUSY
     unknown_s = 30.0
 
     def __init__(self) -> None:
@@ -35,11 +35,11 @@ class WorkflowPlan(Policy):
         """The runs in progress."""
         return self.progress
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Set the parallelism of the next interval."""
         view.set_desired(math.ceil(self.parallelism(view) / view.settings.slots))
 
-    def parallelism(self, view: FleetView) -> int:
+    def parallelism(self, view: EngineFleetView) -> int:
         """Return the number of places in the plan; times are seconds from now."""
         limit = view.settings.maximum * view.settings.slots
         eligible = self._tasks_in_progress(view.now)

@@ -4,12 +4,12 @@
 import math
 
 from simulation.engine.airflow import DagRun
-from simulation.engine.fleet import Protection
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.fleet import StopProtection
+from simulation.engine.policy import EngineFleetView, ScalingRule
 from simulation.policies.progress import Progress
 
 
-class WorkflowToken(Policy):
+class WorkflowToken(ScalingRule):
     """A slot for each token of the widest wave that may pass through the runs within the next interval.
 
     Each eligible task of a run has a token. In a step, the tokens move to the downstream tasks whose upstream tasks all
@@ -22,7 +22,7 @@ class WorkflowToken(Policy):
         " ICPE 2017, and ACM TOMPECS 3(2), 2018: Token."
     )
     interval_s = 30.0
-    protection = Protection.BUSY
+    protection = StopProtection.BUSY
     unknown_s = 30.0
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class WorkflowToken(Policy):
         """The runs in progress."""
         return self.progress
 
-    def tick(self, view: FleetView) -> None:
+    def tick(self, view: EngineFleetView) -> None:
         """Set the parallelism of the next interval."""
         runs = self.progress.runs
         self._steps = {number: self._steps.get(number) or self._depth(run) for number, run in runs.items()}
@@ -50,7 +50,7 @@ class WorkflowToken(Policy):
         seconds, length = max(longest)
         return math.ceil(self.interval_s * length / max(seconds, 1.0))
 
-    def _widest(self, view: FleetView, run: DagRun, steps: int) -> float:
+    def _widest(self, view: EngineFleetView, run: DagRun, steps: int) -> float:
         """Return the largest number of tokens."""
         children = self.progress.children(run)
         tokens = set(self.progress.frontier(run))
@@ -75,7 +75,7 @@ class WorkflowToken(Policy):
         return widest
 
     @staticmethod
-    def _count(view: FleetView, run: DagRun, tokens: set[int]) -> float:
+    def _count(view: EngineFleetView, run: DagRun, tokens: set[int]) -> float:
         """Return the slots of the tasks with a token; a mapped task has one for each instance."""
         tasks = run.tasks
         return sum(run.left[node] or tasks[node].mapped or 1 for node in tokens if view.fleet.serves(tasks[node].queue))

@@ -113,7 +113,7 @@ def looking_ahead(case: DecisionCase, seed: int) -> DecisionCase:
         present=rng.choice((0, present, present)),
         waiting_s=rng.choice((0.0, 4.0, 400.0)),
     )
-    readings: list[Reading[Forecast]] = [Known(forecast, case.now)] * 5 + [Stale(forecast, 9.0), Unknown("slow")]
+    readings: list[Reading[Forecast]] = [*[Known(forecast, case.now)] * 5, Stale(forecast, 9.0), Unknown("slow")]
     ahead = LookAheadPolicy(wait_worth=rng.choice((0.5, 6.0, 50.0)), launch_s=rng.choice((20.0, 60.0)))
     return replace(
         case,

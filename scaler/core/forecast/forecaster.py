@@ -17,7 +17,7 @@ ROOT_3 = math.sqrt(3.0)
 
 
 class Forecaster:
-    """Makes forecasts; it remembers the expectation of each run until the run changes, and nothing else."""
+    """Makes forecasts; it keeps the expectation of each run until the run changes, and nothing else."""
 
     def __init__(self) -> None:
         self._memo: dict[str, tuple[RunInProgress, list[ExpectedTask], float, float]] = {}

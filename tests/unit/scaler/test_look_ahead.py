@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.core import look_ahead
 from scaler.core.decide import decide
 from scaler.core.look_ahead import Capacity, find_target, wait_s
 from scaler.core.model import Forecast, Known, LookAheadPolicy, Observation, Reading, Stale, Unknown
@@ -45,11 +44,9 @@ def capacity(serving: int, *arriving: float, draining: int = 0) -> Capacity:
         pytest.param(forecast(12), capacity(1), 3, 1, id="only workers that exist are kept"),
         pytest.param(forecast(12), capacity(1, draining=2), 3, 3, id="a draining worker is kept too"),
         pytest.param(forecast(*[0] * 13, 12), capacity(3), 3, 0, id="a launch is in time: none is kept for it"),
-        pytest.param(forecast(*[0] * 12, 12, 12, 0), capacity(3), 1, 3, id="too early for a launch: three are kept"),
+        pytest.param(forecast(*[0] * 10, 12), capacity(3), 3, 3, id="too early for a launch: three are kept"),
         pytest.param(forecast(100, 0), capacity(5), 0, 5, id="a burst ends before a launch"),
-        pytest.param(
-            forecast(0.2, 0, task_s=1.0), capacity(0), 1, 0, id="one short task waits, and no worker is there"
-        ),
+        pytest.param(forecast(0.2, 0, task_s=1.0), capacity(0), 1, 0, id="a short task waits, and no worker is there"),
     ],
 )
 def test_target(expected: Forecast, workers: Capacity, launch: int, keep: int) -> None:
@@ -64,8 +61,9 @@ def test_a_short_task_behind_long_ones_is_worth_a_worker() -> None:
 
 
 def test_wait_is_the_area_of_the_backlog() -> None:
-    # 10 slots for 5 s above a capacity of 5: a backlog of 25 slot-seconds, which 5 free slots take down in 5 s.
-    assert wait_s(forecast(10, 0, task_s=5.0), [5] * STEPS, 0) == 25 * 5 / 5.0
+    """Five tasks of 5 s wait for 5 s, and then 5 slots are free."""
+    # 5 tasks wait in the first step, and their 25 slot-seconds are the work of 5 tasks at its end.
+    assert wait_s(forecast(10, 0, task_s=5.0), [5] * STEPS, 0) == (5 + 25 / 5.0) * 5
 
 
 @pytest.mark.parametrize("spread", [0.5, 2.0, 8.0])
@@ -77,7 +75,7 @@ def test_an_uncertain_demand_has_the_wait_of_a_normal_one(mean: float, spread: f
     weights = [2.718281828459045 ** (-(x * x) / (2 * spread * spread)) for x in values]
     above = sum(w * max(0.0, mean + x - 10) for x, w in zip(values, weights, strict=True)) / sum(weights)
     one = Forecast(0.0, 5.0, (mean,), (spread,), 5.0, 0, 0.0)
-    assert wait_s(one, [10], 0) == pytest.approx(above * 25 / 5.0, rel=1e-3, abs=1e-6)
+    assert wait_s(one, [10], 0) == pytest.approx((above + above * 5 / 5.0) * 5, rel=1e-3, abs=1e-6)
 
 
 slots = st.lists(st.floats(0, 200), min_size=STEPS, max_size=STEPS)
@@ -96,7 +94,9 @@ def test_more_workers_never_wait_longer_and_each_saves_less(
 
 @EXAMPLES
 @given(slots, st.floats(0.1, 20), st.floats(1, 5), st.integers(0, 20))
-def test_a_dearer_wait_gives_no_fewer_workers(expected: list[float], worth: float, times: float, serving: int) -> None:
+def test_a_more_worth_wait_gives_no_fewer_workers(
+    expected: list[float], worth: float, times: float, serving: int
+) -> None:
     seen = Forecast(0.0, 5.0, tuple(expected), (0.0,) * STEPS, 30.0, 0, 0.0)
     low = find_target(LookAheadPolicy(worth), seen, capacity(serving), LAUNCH_S)
     high = find_target(LookAheadPolicy(worth * times), seen, capacity(serving), LAUNCH_S)
@@ -132,8 +132,8 @@ def test_tasks_beside_the_plan_are_expected_to_last() -> None:
 
 def test_a_task_that_waits_longer_than_a_launch_gets_a_worker() -> None:
     """The forecast expected that a burst ends at once, and it did not."""
-    expected = forecast(40, 0, task_s=1.0, present=40)
-    assert look(["full"], Known(expected, 0.0), queued=35, running=5).desired == 1 + look_ahead.LATENCIES * 0
+    expected = forecast(8, 5, task_s=1.0, present=40)
+    assert look(["full"], Known(expected, 0.0), queued=35, running=5).desired == 2
     assert look(["full"], Known(replace(expected, waiting_s=66.0), 0.0), queued=35, running=5).desired == 8
 
 

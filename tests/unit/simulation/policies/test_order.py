@@ -6,7 +6,7 @@ import random
 import pytest
 
 from simulation.engine.day import Engine
-from simulation.engine.fleet import Protection
+from simulation.engine.fleet import StopProtection
 from simulation.engine.result import FleetResult
 from simulation.policies.registry import POLICIES
 from simulation.workloads.model import Workload, WorkloadDag, WorkloadRun, WorkloadTask
@@ -48,7 +48,9 @@ def test_knowledge_costs_no_more_than_a_tenth_above_reaction(results: dict[str, 
         assert results[name].mean_wait_s < 0.75 * results["reactive"].mean_wait_s
 
 
-@pytest.mark.parametrize("name", [name for name, rule in POLICIES.items() if rule().protection is not Protection.NONE])
+@pytest.mark.parametrize(
+    "name", [name for name, rule in POLICIES.items() if rule().protection is not StopProtection.NONE]
+)
 def test_protected_rule_loses_no_task(results: dict[str, FleetResult], name: str) -> None:
     assert results[name].killed == 0
 

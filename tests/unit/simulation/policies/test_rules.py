@@ -4,8 +4,8 @@
 import pytest
 
 from simulation.engine.day import Engine
-from simulation.engine.fleet import FleetSettings
-from simulation.engine.policy import FleetView, Policy
+from simulation.engine.fleet import EngineFleetSettings
+from simulation.engine.policy import EngineFleetView, ScalingRule
 from simulation.engine.result import FleetResult
 from simulation.policies.clairvoyant import Clairvoyant
 from simulation.policies.dask_adaptive import DaskAdaptive
@@ -30,13 +30,15 @@ def wide(width: int, seconds: float, *starts: float, kind: RunKind = "manual", f
     return Workload("wide", starts[-1] + 1800, 0.0, {"wide": dag}, tuple(WorkloadRun("wide", kind, s) for s in starts))
 
 
-def simulate(policy: Policy, workload: Workload, *, minimum: int = 1) -> tuple[list[tuple[float, int]], FleetResult]:
+def simulate(
+    policy: ScalingRule, workload: Workload, *, minimum: int = 1
+) -> tuple[list[tuple[float, int]], FleetResult]:
     """Return the changes of the desired count, and the result."""
-    engine = Engine(workload, policy, (FleetSettings(minimum=minimum, cold_start_sigma=0.0),))
+    engine = Engine(workload, policy, (EngineFleetSettings(minimum=minimum, cold_start_sigma=0.0),))
     changes: list[tuple[float, int]] = []
     decide = policy.tick
 
-    def tick(view: FleetView) -> None:
+    def tick(view: EngineFleetView) -> None:
         before = view.desired
         decide(view)
         if view.desired != before:
@@ -61,7 +63,7 @@ TWELVE = wide(12, 100.0, 10.0)
         pytest.param(Clairvoyant(), [(0, 3), (160, 1)], id="clairvoyant: a cold start ahead, here not possible"),
     ],
 )
-def test_desired_count_of_one_run(policy: Policy, changes: list[tuple[float, int]]) -> None:
+def test_desired_count_of_one_run(policy: ScalingRule, changes: list[tuple[float, int]]) -> None:
     seen, result = simulate(policy, TWELVE)
     assert seen == changes
     assert result.tasks == 12
@@ -102,7 +104,7 @@ def test_dask_divides_known_work_by_the_target_duration() -> None:
 
 
 @pytest.mark.parametrize("policy", [WorkflowPlan(), WorkflowToken()], ids=["plan", "token"])
-def test_workflow_rule_sees_the_tasks_behind_the_running_one(policy: Policy) -> None:
+def test_workflow_rule_sees_the_tasks_behind_the_running_one(policy: ScalingRule) -> None:
     seen, result = simulate(policy, wide(12, 100.0, 10.0, 1018.0, first_s=10.0))
     # at 1020 s, the first task has 9 s left and the twelve behind it start within the interval of 30 s
     assert [change for change in seen if 900 < change[0] < 1100] == [(1020, 3)]
