@@ -25,6 +25,7 @@ from scaler.reporting.airflow_problems import AirflowReport
 from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.http import application, serving, task_address
+from scaler.reporting.override_api import OverrideApi
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.reporting.restored_history import RestoredHistory
 from scaler.reporting.tick_recorder import TickRecorder
@@ -87,7 +88,11 @@ async def run(
             host = await task_address(resources.session, environment.get("ECS_CONTAINER_METADATA_URI_V4"))
             file = process.file(environment.get("SCALER_CONFIG_FILE", ""))
             app = application(
-                process.supervisor, process.log, process.metrics, config=lambda: file.problem if file else None
+                process.supervisor,
+                process.log,
+                process.metrics,
+                config=lambda: file.problem if file else None,
+                overrides=process.override_api(secrets.overrides_key),
             )
             async with serving(app, host, settings.http_port):
                 names = [fleet.name for fleet in settings.fleets]
@@ -178,6 +183,17 @@ class Process:
     def file(self, path: str) -> ConfigFile | None:
         """Return the settings' file to watch; None without one."""
         return ConfigFile(path, self._settings, self.apply, self._config_changed) if path else None
+
+    def override_api(self, key: str | None) -> OverrideApi | None:
+        """Return the handler of writes; None without a key or overrides, and in a dry run."""
+        store = self._resources.override_store
+        if key is None or store is None or self._dry_run:
+            return None
+
+        def maxima() -> dict[str, int]:
+            return {fleet.name: fleet.max for fleet in self._settings.fleets}
+
+        return OverrideApi(store, key, self._resources.ports.clock.wall, event=self.log.event, maxima=maxima)
 
     def _config_changed(self, problems: tuple[str, ...]) -> None:
         self.metrics.config_changed(problems)

@@ -56,6 +56,13 @@ class OverridesSource(Protocol):
         """
 
 
+class WritableOverrides(OverridesSource, Protocol):
+    """The overrides, where the scaler may write them."""
+
+    async def write(self, fleet: str, document: str) -> int:
+        """Replace the override of one fleet; return the number of this version."""
+
+
 class ClusterPort(Protocol):
     """The ECS cluster that runs the fleets."""
 

@@ -21,7 +21,7 @@ from scaler.adapters.sqs import SqsQueueReader
 from scaler.adapters.worker_agent import WorkerAgents, signing_key
 from scaler.config.environment import ScalerSecrets
 from scaler.config.settings import CloudWatchSettings, RedisSettings, ScalerConfig
-from scaler.ports import BrokerPort, ClockPort, LogSource, MetricSink, SleepPort
+from scaler.ports import BrokerPort, ClockPort, LogSource, MetricSink, SleepPort, WritableOverrides
 from scaler.runtime.agent_concurrency import CONNECTIONS
 from scaler.runtime.observe import Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
@@ -50,6 +50,8 @@ class Resources:
     """None: the environment cannot sleep."""
     databases: Sequence[AirflowDatabase]
     """All connections to Airflow's database."""
+    override_store: WritableOverrides | None
+    """None: the settings have no overrides."""
     own_log: LogSource | None
     """None: the history begins with the process."""
 
@@ -82,12 +84,12 @@ async def open_resources(
             deadline_s=deadline_s,
         )
         write_rate_limit = WriteRateLimit(clock, per_s=settings.calls.writes_per_s, burst=settings.calls.burst)
-        overrides = None
+        overrides = override_store = None
         if settings.overrides_prefix is not None:
-            source = SsmOverrides(await client("ssm"), settings.overrides_prefix, deadline_s=deadline_s)
+            override_store = SsmOverrides(await client("ssm"), settings.overrides_prefix, deadline_s=deadline_s)
             # Two reads an interval for all fleets: an override takes effect within 1.5 intervals.
             names = [fleet.name for fleet in settings.fleets]
-            overrides = SharedOverrides(source, names, clock, max_age_s=settings.interval_s / 2)
+            overrides = SharedOverrides(override_store, names, clock, max_age_s=settings.interval_s / 2)
             stack.push_async_callback(overrides.close)
         database, databases = None, []
         if airflow := _airflow(settings, secret_values, deadline_s, stack):
@@ -114,7 +116,17 @@ async def open_resources(
         sleep = await _sleep(settings, clock, client, ecs=ecs, cloudwatch=cloudwatch)
         own_log = OwnLog(await client("logs", READ_TIMEOUT_S), settings.log_group) if settings.log_group else None
         yield Resources(
-            ports, write_rate_limit, session, calls, sink, health, demand_metrics, sleep, databases, own_log
+            ports,
+            write_rate_limit,
+            session,
+            calls,
+            sink,
+            health,
+            demand_metrics,
+            sleep,
+            databases,
+            override_store,
+            own_log,
         )
 
 

@@ -23,7 +23,7 @@ CONCURRENCY = 4
 
 
 class SsmOverrides:
-    """The port `OverridesSource`."""
+    """The port `WritableOverrides`."""
 
     def __init__(self, client: Any, prefix: str, *, deadline_s: float = 2.0) -> None:
         self._client = client
@@ -45,6 +45,14 @@ class SsmOverrides:
             for start in range(0, len(fleets), BATCH):
                 group.create_task(read(fleets[start : start + BATCH]))
         return found
+
+    async def write(self, fleet: str, document: str) -> int:
+        """Replace the override of one fleet; return the number of this version."""
+        async with aws_call(SOURCE, self._deadline_s):
+            answer = await self._client.put_parameter(
+                Name=f"{self._prefix}{fleet}", Value=document, Type="String", Overwrite=True
+            )
+            return int(answer["Version"])
 
     async def _read(self, fleets: Sequence[str], seconds: float) -> Mapping[str, Overrides | SourceError]:
         names = [f"{self._prefix}{fleet}" for fleet in fleets]

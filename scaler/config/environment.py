@@ -11,6 +11,8 @@ from scaler.config.broker_urls import split_password
 from scaler.config.settings import BrokerSettings, RedisSettings, ScalerConfig, describe, parse_settings
 from scaler.errors import ConfigurationError
 
+SHORTEST_KEY = 32
+
 
 class ScalerSecrets(BaseModel):
     """The secrets, which are never logged."""
@@ -24,6 +26,8 @@ class ScalerSecrets(BaseModel):
     """The broker with its URL."""
     redis_password: str | None = Field(default=None, repr=False)
     signing_seed: str = Field(min_length=1, repr=False)
+    overrides_key: str | None = Field(default=None, repr=False)
+    """Signs writes of overrides over HTTP; None: there are none."""
 
 
 def read_settings(environment: Mapping[str, str]) -> tuple[ScalerConfig, ScalerSecrets]:
@@ -42,6 +46,9 @@ def read_settings(environment: Mapping[str, str]) -> tuple[ScalerConfig, ScalerS
     redis, redis_password = None, environment.get("SCALER_REDIS_PASSWORD") or None
     if settings is not None and settings.database is not None and not password:
         problems.append("SCALER_DATABASE_PASSWORD is not set, but the settings have a database")
+    overrides_key = environment.get("SCALER_OVERRIDES_KEY") or None
+    if overrides_key is not None and len(overrides_key) < SHORTEST_KEY:
+        problems.append(f"SCALER_OVERRIDES_KEY has fewer than {SHORTEST_KEY} characters")
     seed = ""
     try:
         seed = signing_seed(environment)
@@ -63,6 +70,7 @@ def read_settings(environment: Mapping[str, str]) -> tuple[ScalerConfig, ScalerS
         redis=redis,
         redis_password=redis_password,
         signing_seed=seed,
+        overrides_key=overrides_key,
     )
 
 

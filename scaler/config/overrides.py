@@ -7,6 +7,7 @@ applied.
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -74,6 +75,12 @@ class OverrideDocument(BaseModel):
     def to_text(self) -> str:
         """Return the document as stored in SSM, without the fields that have their defaults."""
         return json.dumps({"version": self.version, **self.model_dump(exclude_defaults=True)}, ensure_ascii=False)
+
+    @classmethod
+    def of_core(cls, overrides: Overrides) -> Self:
+        """Return the document of overrides as the core uses them."""
+        values = {"minimum": "min", "maximum": "max"}
+        return cls.model_validate({values.get(name, name): value for name, value in asdict(overrides).items()})
 
     def to_core(self) -> Overrides:
         """Return the overrides as the core uses them."""

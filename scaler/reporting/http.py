@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler's read-only HTTP API: the page, /metrics, /healthz, /v1/….
+"""The scaler's HTTP API: the page, /metrics, /healthz, /v1/…; with a key also signed writes of overrides.
 
-There is no authentication: any client of the port can read names of fleets and queues, counts and reasons. Keep the
+Reading has no authentication: any client of the port can read names of fleets and queues, counts and reasons. Keep the
 port behind the environment's internal load balancer and in its security group, as the stack does.
 """
 
@@ -20,6 +20,7 @@ from scaler.ports import rfc3339
 from scaler.reporting import page
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.history import BUCKET_S, SERIES
+from scaler.reporting.override_api import BODY_LIMIT, OverrideApi
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.reporting.tick_codec import Json
 from scaler.runtime.supervisor import FleetSupervisor
@@ -43,8 +44,9 @@ def application(
     metrics: PrometheusMetrics,
     *,
     config: Callable[[], str | None] = lambda: None,
+    overrides: OverrideApi | None = None,
 ) -> web.Application:
-    """Return the application; all its routes are read-only."""
+    """Return the application; without `overrides` all its routes are read-only."""
     document = page.load()
 
     async def index(_: web.Request) -> web.Response:
@@ -84,7 +86,10 @@ def application(
         points = log.timeline(fleet, _whole(request, "since", 0))
         return _response(log, fleet=fleet, seconds=BUCKET_S, series=list(SERIES), points=points, history=log.history)
 
-    app = web.Application(middlewares=[_with_headers])
+    app = web.Application(middlewares=[_with_headers], client_max_size=BODY_LIMIT)
+    if overrides is not None:
+        path = "/v1/overrides/{fleet}"
+        app.add_routes([web.post(path, overrides.handle), web.patch(path, overrides.handle)])
     app.add_routes(
         [
             web.get("/", index),

@@ -13,6 +13,7 @@ from scaler.ports import rfc3339
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.explanation import LINE_VERSION
 from scaler.reporting.http import application, serving
+from scaler.reporting.override_api import OverrideApi
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.runtime.supervisor import FleetSupervisor
 from tests.support.emulator import free_port
@@ -108,10 +109,10 @@ def fake_scaler(environment: str = "analytics", now: datetime | None = None) -> 
 
 
 @asynccontextmanager
-async def served(scaler: FakeScaler) -> AsyncIterator[FakeScaler]:
-    """Serve the page."""
+async def served(scaler: FakeScaler, overrides: OverrideApi | None = None) -> AsyncIterator[FakeScaler]:
+    """Serve the page, and the writes of overrides."""
     port = free_port()
-    app = application(FleetSupervisor([], _Clock()), scaler.log, PrometheusMetrics())
+    app = application(FleetSupervisor([], _Clock()), scaler.log, PrometheusMetrics(), overrides=overrides)
     async with serving(app, "127.0.0.1", port):
         scaler.url = f"http://127.0.0.1:{port}/"
         yield scaler
