@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openmwaa_runtime.auth.access import Grant, RequestContext, RoleAction
+from openmwaa_runtime.auth.airflow_port import AirflowSession
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.audit import AuditLog
 from openmwaa_runtime.auth.cli_door import CommandResult
@@ -108,6 +109,9 @@ class OpenedSessions:
 
     def cookies(self, token: str) -> Sequence[str]:
         return (f"_token={token}; Path=/",)
+
+    def session(self, token: str) -> AirflowSession:
+        raise NotImplementedError
 
     def call(self, request: HttpRequest, token: str, timeout_s: float) -> HttpAnswer:
         raise NotImplementedError

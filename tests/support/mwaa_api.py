@@ -27,7 +27,12 @@ from openmwaa_runtime.auth.tokens import Purpose, TokenIssuer
 from openmwaa_runtime.auth.web_session import RevokedSessions
 from openmwaa_runtime.mwaa_api.app import MwaaApi
 from openmwaa_runtime.mwaa_api.credentials import issue_credentials
-from openmwaa_runtime.mwaa_api.environment import BoundsRefusedError, EnvironmentDescription, WorkerBounds
+from openmwaa_runtime.mwaa_api.environment import (
+    BoundsRefusedError,
+    EnvironmentDescription,
+    LiveEnvironment,
+    WorkerBounds,
+)
 from openmwaa_runtime.mwaa_api.operations import Operations
 from openmwaa_runtime.mwaa_api.sigv4 import SignatureVerifier, served_hosts
 from tests.support.fake_login_store import FakeLoginStore
@@ -169,7 +174,14 @@ class PlayedLive:
 class PlayedEnvironment:
     """An environment with MWAA's API; `now` is its clock."""
 
-    def __init__(self, *, web_url: str = WEB_URL, now: float | None = NOW, secret: str = "one secret") -> None:
+    def __init__(
+        self,
+        *,
+        web_url: str = WEB_URL,
+        now: float | None = NOW,
+        secret: str = "one secret",
+        live: LiveEnvironment | None = None,
+    ) -> None:
         self.now = now
         self.store, self.access = FakeLoginStore(), PlayedAccess()
         self.airflow, self.live = PlayedAirflow(), PlayedLive()
@@ -189,7 +201,7 @@ class PlayedEnvironment:
                 json.dumps({**DESCRIPTION, "WebserverUrl": web_url}), {"AIRFLOW__CORE__DEFAULT_TASK_RETRIES": "2"}
             ),
             logins=Logins({}, self.access, self.tokens, urlsplit(web_url).netloc, cli_role_scoping=True),
-            live=self.live,
+            live=live or self.live,
             call_airflow=self.airflow,
             api_prefix="/api/v2",
         )

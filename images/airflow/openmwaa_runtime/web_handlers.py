@@ -21,6 +21,7 @@ from openmwaa_runtime.auth.login_store import LoginStore, PostgresLoginStore
 from openmwaa_runtime.auth.logins import Logins
 from openmwaa_runtime.auth.pinned_http import PinnedHttp
 from openmwaa_runtime.auth.principal import Principal
+from openmwaa_runtime.auth.scaler_client import ScalerClient
 from openmwaa_runtime.auth.scaler_page import PATH as SCALER_PATH
 from openmwaa_runtime.auth.scaler_page import ScalerPage
 from openmwaa_runtime.auth.settings import AuthSettings
@@ -37,13 +38,16 @@ from openmwaa_runtime.mwaa_api.operations import Operations
 from openmwaa_runtime.mwaa_api.sigv4 import SignatureVerifier, served_hosts
 from openmwaa_runtime.release import installed_release
 
-SCALER_URL: Final = "OPENMWAA_SCALER_URL"
+SCALER_KEY: Final = "OPENMWAA_SCALER_OVERRIDES_KEY"
 API_CALL_S: Final = 60.0
 """MWAA's limit is 10 s."""
 _KEPT_FROM_COMMANDS: Final = frozenset(
-    {"OPENMWAA_API_SECRET_KEY", "OPENMWAA_JWT_SECRET", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"}
+    {
+        *("OPENMWAA_API_SECRET_KEY", "OPENMWAA_JWT_SECRET", SCALER_KEY),
+        *("AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"),
+    }
 )
-"""Commands of Airflow need neither: with them a command could sign tokens."""
+"""Commands of Airflow need none of them: with them a command could sign tokens, or overrides."""
 
 
 def policy_of(settings: AuthSettings) -> AccessPolicy:
@@ -108,13 +112,21 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
         clock=time.time,
         revoked=RevokedSessions(store.revoked),
     )
-    operations = _operations(environ, settings, logins, airflow)
+    scaler_url = environ.get("OPENMWAA_SCALER_URL")
+    scaler = ScalerClient(scaler_url, environ.get(SCALER_KEY, "")) if scaler_url else None
+    operations = _operations(environ, settings, logins, airflow, scaler)
     api = MwaaApi(verifier=verifier, operations=operations, store=store, audit=audit, context=context)
 
     routes: dict[str, Handler] = {f"{API_PATH}/": api.handle}
-    if scaler_url := environ.get(SCALER_URL):
-        page = ScalerPage(scaler_url, f"{PREFIXES[0]}/login", lambda token: _list_dags(airflow, token))
-        routes[SCALER_PATH] = page.handle
+    if scaler:
+        routes[SCALER_PATH] = ScalerPage(
+            scaler,
+            f"{PREFIXES[0]}/login",
+            lambda token: _list_dags(airflow, token),
+            airflow.session,
+            audit,
+            lambda request: context(request).source_ip,
+        ).handle
 
     def handle(request: HttpRequest) -> HttpAnswer:
         found = next((route for path, route in routes.items() if request.raw_path.startswith(path)), doors.handle)
@@ -134,7 +146,13 @@ def _list_dags(airflow: AirflowPort, token: str) -> int:
     return airflow.call(request, token, API_CALL_S).status
 
 
-def _operations(environ: Mapping[str, str], settings: AuthSettings, logins: Logins, airflow: AirflowPort) -> Operations:
+def _operations(
+    environ: Mapping[str, str],
+    settings: AuthSettings,
+    logins: Logins,
+    airflow: AirflowPort,
+    scaler: ScalerClient | None,
+) -> Operations:
     release = installed_release()
 
     def health() -> bytes:
@@ -152,7 +170,7 @@ def _operations(environ: Mapping[str, str], settings: AuthSettings, logins: Logi
         environment=settings.environment,
         description=EnvironmentDescription(environ[VARIABLE], environ),
         logins=logins,
-        live=RunningEnvironment(environ.get(SCALER_URL), health),
+        live=RunningEnvironment(scaler, health),
         call_airflow=call_airflow,
         api_prefix=release.api,
     )

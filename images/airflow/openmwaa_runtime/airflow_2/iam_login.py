@@ -18,7 +18,7 @@ from flask import Response, current_app, redirect, request, session
 from flask_appbuilder.security.views import AuthDBView, expose
 from flask_login import current_user, login_user
 
-from openmwaa_runtime.auth.airflow_port import Handler
+from openmwaa_runtime.auth.airflow_port import AirflowSession, Handler
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.errors import ProofError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
@@ -71,6 +71,14 @@ class IamSecurityManager(FabAirflowSecurityManagerOverride):  # type: ignore[mis
 
     def user_of(self, token: str) -> Any:
         """FAB's user; None if the token is invalid, or its session is over or revoked."""
+        try:
+            found = self.session(token)
+        except ProofError:
+            return None
+        return self._user(found.principal, found.role)
+
+    def session(self, token: str) -> AirflowSession:
+        """Verify a token."""
         audience, needed = str(self._settings.environment), ["exp", "sub", "proof", "role", "session_start"]
         try:
             claims = jwt.decode(
@@ -78,11 +86,11 @@ class IamSecurityManager(FabAirflowSecurityManagerOverride):  # type: ignore[mis
             )
             principal, role = Principal.read(claims["sub"], Proof(claims["proof"])), AirflowRole(claims["role"])
             start = int(claims["session_start"])
-        except (jwt.InvalidTokenError, ProofError, ValueError, TypeError):
-            return None
+        except (jwt.InvalidTokenError, ProofError, ValueError, TypeError) as error:
+            raise ProofError("the session is not valid; use `openmwaa login`") from error
         if start + SESSION_S <= time.time() or self._revoked.contains(principal.arn, start):
-            return None
-        return self._user(principal, role)
+            raise ProofError("the session has ended; use `openmwaa login`")
+        return AirflowSession(principal, role)
 
     def mint(self, principal: Principal, role: AirflowRole, session_start: int, lifetime_s: int = SESSION_S) -> str:
         """Sign a token."""

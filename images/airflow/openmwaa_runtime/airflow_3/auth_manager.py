@@ -21,6 +21,7 @@ from jwt import ExpiredSignatureError, InvalidTokenError
 
 from openmwaa_runtime.airflow_3.web_app import AirflowInProcess, DoorsMiddleware, send_answer
 from openmwaa_runtime.auth import pages
+from openmwaa_runtime.auth.airflow_port import AirflowSession
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.dag_access import DagRoles
 from openmwaa_runtime.auth.errors import ProofError
@@ -149,11 +150,18 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
             user = IamUser(principal, role, session_start)
             return self.generate_jwt(user, expiration_time_in_seconds=lifetime_s)
 
-        airflow = AirflowInProcess(mint, web_url)
+        airflow = AirflowInProcess(mint, web_url, self._session)
         handler = handlers(os.environ, airflow)
         origins = conf.getlist("api", "access_control_allow_origins")
         options = {"handler": handler, "airflow": airflow, "web_url": web_url}
         return [(DoorsMiddleware, {**options, "allowed_origins": origins})]
+
+    async def _session(self, token: str) -> AirflowSession:
+        try:
+            user = await self.get_user_from_token(token)
+        except InvalidTokenError as error:
+            raise ProofError("the session is not valid, or it has ended; use `openmwaa login`") from error
+        return AirflowSession(user.principal, user.role)
 
     is_authorized_configuration = _by_method("configuration")
     is_authorized_connection = _by_method("connection")

@@ -6,12 +6,13 @@ The handlers are synchronous and know no framework. They get the request as it a
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from openmwaa_runtime.auth.airflow_port import Handler
+from openmwaa_runtime.auth.airflow_port import AirflowSession, Handler
 from openmwaa_runtime.auth.airflow_role import AirflowRole
+from openmwaa_runtime.auth.errors import AuthUnavailableError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.logins import SESSION_S
 from openmwaa_runtime.auth.principal import Principal
@@ -20,6 +21,7 @@ from openmwaa_runtime.auth.web_session import is_foreign_write, session_cookie
 PREFIXES = ("/aws_mwaa/", "/pluginsv2/aws_mwaa/")
 MAX_BODY = 10 * 1024 * 1024
 DEADLINE_S = 120.0
+VERIFICATION_S = 10.0
 THREADS = 16
 _API = "/api/v2/"
 
@@ -40,8 +42,9 @@ class Mint(Protocol):
 class AirflowInProcess:
     """An AirflowPort: Airflow's application in this process."""
 
-    def __init__(self, mint: Mint, web_url: str) -> None:
+    def __init__(self, mint: Mint, web_url: str, verify: Callable[[str], Coroutine[Any, Any, AirflowSession]]) -> None:
         self._mint = mint
+        self._verify = verify
         self._web_url = web_url
         self._application: Application | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,6 +71,16 @@ class AirflowInProcess:
             return future.result()
         except TimeoutError:
             return HttpAnswer.of_json(504, {"detail": f"Airflow did not answer within {timeout_s:.0f} s"})
+
+    def session(self, token: str) -> AirflowSession:
+        """Verify a token as Airflow does. Call it in a handler's thread."""
+        if self._loop is None:
+            raise RuntimeError("no request has reached the application yet")
+        verification = asyncio.wait_for(self._verify(token), VERIFICATION_S)
+        try:
+            return asyncio.run_coroutine_threadsafe(verification, self._loop).result()
+        except TimeoutError as error:
+            raise AuthUnavailableError("the session could not be verified; try again") from error
 
 
 async def _send(application: Application, request: HttpRequest, token: str) -> HttpAnswer:

@@ -2,6 +2,7 @@
 """What the doors and MWAA's API need of Airflow: sessions, and calls of its own API in the same process."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from openmwaa_runtime.auth.airflow_role import AirflowRole
@@ -10,6 +11,14 @@ from openmwaa_runtime.auth.logins import SESSION_S
 from openmwaa_runtime.auth.principal import Principal
 
 Handler = Callable[[HttpRequest], HttpAnswer]
+
+
+@dataclass(frozen=True)
+class AirflowSession:
+    """A session that is neither over nor revoked."""
+
+    principal: Principal
+    role: AirflowRole
 
 
 class AirflowPort(Protocol):
@@ -21,6 +30,15 @@ class AirflowPort(Protocol):
 
     def cookies(self, token: str) -> Sequence[str]:
         """Open a browser's session; the values of `Set-Cookie`. Airflow 2 does it for the request that is running."""
+        ...
+
+    def session(self, token: str) -> AirflowSession:
+        """Return the session of a token of Airflow.
+
+        Raises:
+            ProofError: the token is not valid, or its session is over or revoked.
+            AuthUnavailableError: the database does not answer.
+        """
         ...
 
     def call(self, request: HttpRequest, token: str, timeout_s: float) -> HttpAnswer:

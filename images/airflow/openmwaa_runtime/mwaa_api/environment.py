@@ -45,6 +45,7 @@ class LiveEnvironment(Protocol):
 
         Raises:
             BoundsRefusedError: the result would not be valid.
+            AuthUnavailableError: it was not written.
         """
         ...
 

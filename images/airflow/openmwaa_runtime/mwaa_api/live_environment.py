@@ -3,21 +3,18 @@
 
 import json
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from http import HTTPStatus
 
 from openmwaa_runtime.auth.errors import AuthUnavailableError
-from openmwaa_runtime.auth.pinned_http import PinnedHttp
+from openmwaa_runtime.auth.scaler_client import ScalerClient
 from openmwaa_runtime.mwaa_api.environment import BoundsRefusedError, WorkerBounds
 
 
 class RunningEnvironment:
-    """A LiveEnvironment of `scaler_url`; `health` returns the body of Airflow's health."""
+    """A LiveEnvironment; `health` returns the body of Airflow's health."""
 
-    def __init__(self, scaler_url: str | None, health: Callable[[], bytes]) -> None:
-        self._scaler = None
-        if scaler_url:
-            parts = urlsplit(scaler_url)
-            self._scaler = PinnedHttp(f"{parts.scheme}://{parts.netloc}")
+    def __init__(self, scaler: ScalerClient | None, health: Callable[[], bytes]) -> None:
+        self._scaler = scaler
         self._health = health
 
     def healthy(self) -> bool:
@@ -32,20 +29,25 @@ class RunningEnvironment:
         if self._scaler is None:
             return {}
         try:
-            status, body = self._scaler("/v1/fleets?brief", {})
-            fleets = json.loads(body)["fleets"] if status == 200 else []  # noqa: PLR2004
+            fleets = json.loads(self._scaler.get("/v1/fleets?brief").body)["fleets"]
             return {fleet["fleet"]: WorkerBounds(int(fleet["min"]), int(fleet["max"])) for fleet in fleets}
-        except (AuthUnavailableError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return {}
 
     def set_override(self, fleet: str, *, minimum: int | None, maximum: int | None, by: str) -> None:
-        """Refuse: the web server must not have the right to write overrides, because DAG code may share its role.
+        """Change the bounds in the override of a fleet; the scaler keeps its other fields.
 
         Raises:
-            BoundsRefusedError: always.
+            BoundsRefusedError: the result would not be valid.
+            AuthUnavailableError: the scaler or SSM does not answer, or the two containers have no common key.
         """
-        bounds = "".join(f" --{word} {n}" for word, n in (("min", minimum), ("max", maximum)) if n is not None)
-        raise BoundsRefusedError(
-            f"{by} can change the workers with `openmwaa scale --fleet {fleet}{bounds}`; the web server has no right "
-            "to write overrides"
+        bounds = {name: number for name, number in (("min", minimum), ("max", maximum)) if number is not None}
+        answer = self._scaler.write_override("PATCH", fleet, bounds, by) if self._scaler else None
+        if answer and answer.status == HTTPStatus.OK:
+            return
+        if answer and answer.status == HTTPStatus.BAD_REQUEST:
+            raise BoundsRefusedError(json.loads(answer.body)["error"])
+        words = "".join(f" --{name} {number}" for name, number in bounds.items())
+        raise AuthUnavailableError(
+            f"the scaler has not written the override; try again, or run `openmwaa scale --fleet {fleet}{words}`"
         )

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from openmwaa_runtime.airflow_3 import web_app
+from openmwaa_runtime.auth.airflow_port import AirflowSession
+from openmwaa_runtime.auth.errors import ProofError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 
 URL = "https://airflow.example.com"
@@ -21,7 +23,7 @@ class Server:
         self.answer = HttpAnswer(200, b"{}")
         self.may_answer = threading.Event()
         self.may_answer.set()
-        airflow = web_app.AirflowInProcess(lambda *_, lifetime_s: "", URL)
+        airflow = web_app.AirflowInProcess(lambda *_, lifetime_s: "", URL, self.session)
         self.middleware = web_app.DoorsMiddleware(
             self.application, handler=self.handle, airflow=airflow, web_url=URL, deadline_s=deadline_s
         )
@@ -30,6 +32,9 @@ class Server:
         self.may_answer.wait()
         self.seen.append(request)
         return self.answer
+
+    async def session(self, token: str) -> AirflowSession:
+        raise ProofError(token)
 
     async def application(self, scope: Any, receive: Any, send: web_app.Send) -> None:
         await send({"type": "http.response.start", "status": 299, "headers": []})
