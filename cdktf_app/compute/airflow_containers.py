@@ -67,6 +67,7 @@ SECRETS: Final[Mapping[str, tuple[GeneratedSecret, ...]]] = {
         GeneratedSecret.API_SECRET_KEY,
         GeneratedSecret.JWT_SECRET,
         GeneratedSecret.ADMIN_PASSWORD,
+        GeneratedSecret.SCALER_OVERRIDES_KEY,
     ),
     "worker": (GeneratedSecret.CELERY_DATABASE_PASSWORD,),
 }

@@ -132,6 +132,8 @@ def _secrets(secrets: EnvironmentSecrets, broker: CeleryBroker) -> dict[str, str
         "SCALER_DATABASE_PASSWORD": GeneratedSecret.SCALER_DATABASE_PASSWORD,
         "SCALER_SIGNING_SEED": GeneratedSecret.SCALER_SIGNING_SEED,
     }
+    if GeneratedSecret.SCALER_OVERRIDES_KEY in secrets:
+        known["SCALER_OVERRIDES_KEY"] = GeneratedSecret.SCALER_OVERRIDES_KEY
     if "scaler" in broker.secrets:
         known["SCALER_REDIS_PASSWORD"] = broker.secrets["scaler"]
     return {variable: secrets.arn(secret) for variable, secret in known.items()}

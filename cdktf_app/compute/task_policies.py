@@ -91,12 +91,14 @@ class TaskPolicies:
     def scaler(self, services: Sequence[str], overrides_prefix: str) -> list[Statement]:
         """Return the statements of the scaler, which can change the desired counts of `services` only.
 
-        It can read the manual overrides under `overrides_prefix`, but not write them, and its own log.
+        It can read its own log, and read and, for the web server with IAM login, write the manual overrides under
+        `overrides_prefix`.
         """
         of_cluster = Condition("ArnEquals", "ecs:cluster", (self.cluster.arn,))
         fleets = tuple(self.cluster.service_arn(service) for service in _any_suffix(services))
         tasks = (self.cluster.every_task,)
         overrides = (self.context.aws_scope.arn("ssm", f"parameter{overrides_prefix}*"),)
+        write = ("ssm:PutParameter",) if self.context.environment.web_access.uses_iam else ()
         own_log = f"{self.logs.group('scaler').arn}:*"
         own_namespaces = Condition("StringEquals", "cloudwatch:namespace", (METRICS_NAMESPACE, MWAA_NAMESPACE))
         backlog = Statement("SeeBacklog", ("sqs:GetQueueAttributes",), self._queues)
@@ -115,7 +117,7 @@ class TaskPolicies:
             ),
             *([backlog] if self._queues else []),
             # One statement, because 20 fleets with the longest names leave no room for two.
-            Statement("ReadState", ("logs:FilterLogEvents", "ssm:GetParameters"), (own_log, *overrides)),
+            Statement("State", ("logs:FilterLogEvents", "ssm:GetParameters", *write), (own_log, *overrides)),
             _account_wide("PublishMetrics", "cloudwatch:PutMetricData", own_namespaces),
             *([_READ_METRICS] if self.context.environment.has_demand_metrics else []),
         ]

@@ -123,7 +123,7 @@ AWS_CALLS: Final = (
     ),
     AwsCall("scaler", "ecs", ("ecs",), "Lists tasks, sets desired counts"),
     AwsCall("scaler", "sqs", ("sqs",), "Counts waiting messages", _SQS),
-    AwsCall("scaler", "ssm", ("ssm",), "Reads manual overrides"),
+    AwsCall("scaler", "ssm", ("ssm",), "Reads manual overrides; writes those that the web server sends with IAM login"),
     AwsCall("scaler", "logs", ("logs",), "Reads its earlier decisions"),
     AwsCall("scaler", "cloudwatch", ("monitoring",), "Publishes its metrics and MWAA's"),
     AwsCall("scaler", "cloudwatch", ("monitoring",), "Reads the metrics that are demand of fleets", _DEMAND_METRIC),

@@ -42,6 +42,7 @@ class GeneratedSecret(StrEnum):
     JWT_SECRET = auto()
     ADMIN_PASSWORD = auto()
     SCALER_SIGNING_SEED = auto()
+    SCALER_OVERRIDES_KEY = auto()
     BROKER_PASSWORD = auto()
     SCALER_BROKER_PASSWORD = auto()
 
@@ -127,7 +128,7 @@ def _unused(environment: Environment) -> set[GeneratedSecret]:
     return {
         *(() if redis else REDIS_SECRETS),
         GeneratedSecret.WORKER_DATABASE_PASSWORD if has_tokens else GeneratedSecret.JWT_SECRET,
-        *((GeneratedSecret.ADMIN_PASSWORD,) if environment.web_access.uses_iam else ()),
+        GeneratedSecret.ADMIN_PASSWORD if environment.web_access.uses_iam else GeneratedSecret.SCALER_OVERRIDES_KEY,
     }
 
 

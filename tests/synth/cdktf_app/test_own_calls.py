@@ -77,7 +77,7 @@ COMPONENTS = {
             "ecs:UpdateService": Request("ecs:UpdateService", SERVICE),
             "sqs:GetQueueAttributes": Request("sqs:GetQueueAttributes", QUEUE),
             "ssm:GetParameters": Request("ssm:GetParameters", OVERRIDE),
-            "ssm:PutParameter": Request("ssm:PutParameter", RECORD),
+            "ssm:PutParameter": Request("ssm:PutParameter", OVERRIDE),
             "cloudwatch:DescribeAlarms": Request("cloudwatch:DescribeAlarms"),
             **{f"cloudwatch:{word}AlarmActions": Request(f"cloudwatch:{word}AlarmActions", ALARM) for word in _ON_OFF},
             "cloudwatch:SetAlarmState": Request("cloudwatch:SetAlarmState", ALARM),
@@ -116,6 +116,7 @@ BY_LIBRARIES = [
         ("worker", Request(f"sqs:{name}", QUEUE))
         for name in ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "SendMessage")
     ),
+    ("scaler", Request("ssm:PutParameter", RECORD)),  # beside the overrides
     *(("scheduler", Request(f"sqs:{name}", QUEUE)) for name in ("GetQueueAttributes", "SendMessage")),
     *(("worker", Request(f"logs:{name}", LOG_STREAM)) for name in ("CreateLogStream", "PutLogEvents")),
     *(("triggerer", Request(f"logs:{name}", LOG_STREAM)) for name in ("CreateLogStream", "PutLogEvents")),

@@ -194,6 +194,7 @@ def test_scaler_can_change_its_fleets_only(byo_resources: Stack) -> None:
         "ecs:UpdateService",
         "sqs:GetQueueAttributes",
         "ssm:GetParameters",
+        "ssm:PutParameter",
         "cloudwatch:PutMetricData",
         "logs:FilterLogEvents",
     }
@@ -210,9 +211,9 @@ def test_scaler_can_change_its_fleets_only(byo_resources: Stack) -> None:
         if "openmwaa:component" in service.get("tags", {})
     }
     assert tagged == {name for name in byo_resources.resources("aws_ecs_service") if name.startswith("fleets_")}
-    log, controls = statements["ReadState"]["Resource"]
+    log, controls = statements["State"]["Resource"]
     assert log == "${aws_cloudwatch_log_group.logs_scaler.arn}:*"
-    assert controls.endswith(":parameter/openmwaa/example/scaler/*"), "another environment's orders could be read"
+    assert controls.endswith(":parameter/openmwaa/example/scaler/*"), "other parameters could be written"
     assert statements["PublishMetrics"]["Condition"] == {
         "StringEquals": {"cloudwatch:namespace": ["openmwaa", "AmazonMWAA"]}
     }
@@ -283,13 +284,19 @@ def test_control_plane_roles_allow_only_the_calls_of_their_code(
     }
 
 
-def test_no_role_of_the_environment_can_write_overrides(quickstart: Stack) -> None:
-    for name, policy in quickstart.policies.items():
+@pytest.mark.parametrize(
+    ("fixture", "writes"), [("quickstart", {"ssm:PutParameter"}), ("password_login", set())], ids=["IAM", "PASSWORD"]
+)
+def test_only_the_scaler_writes_overrides_and_only_with_iam_login(
+    fixture: str, writes: set[str], request: pytest.FixtureRequest
+) -> None:
+    stack: Stack = request.getfixturevalue(fixture)
+    for name, policy in stack.policies.items():
         # The scaler also writes its record of sleep, and DAG code reads connections: neither is an override.
         no_overrides = ("RecordSleep", "ReadConnectionsAndVariables")
         others = [entry for entry in policy["Statement"] if entry["Sid"] not in no_overrides]
         granted = {action for action in _actions(others) if action.startswith("ssm:")}
-        assert granted == ({"ssm:GetParameters"} if name == "roles_scaler_policy" else set()), name
+        assert granted == ({"ssm:GetParameters"} | writes if name == "roles_scaler_policy" else set()), name
 
 
 PREFIXES = ("airflow/connections", "airflow/variables")
@@ -317,13 +324,13 @@ def test_dag_code_reads_connections_and_variables_below_their_prefixes_only(
 
 def test_only_the_scaler_writes_its_record_of_sleep(quickstart: Stack) -> None:
     writers = {
-        name: entry["Resource"]
+        (name, entry["Sid"]): entry["Resource"]
         for name, policy in quickstart.policies.items()
         for entry in policy["Statement"]
         if "ssm:PutParameter" in _actions([entry])
     }
-    assert [*writers] == ["roles_scaler_policy"]
-    (resource,) = writers["roles_scaler_policy"]
+    assert [*writers] == [("roles_scaler_policy", sid) for sid in ("State", "RecordSleep")]
+    (resource,) = writers["roles_scaler_policy", "RecordSleep"]
     assert resource.endswith(":parameter/openmwaa/quickstart/sleep-memory"), "commands are written by users only"
 
 

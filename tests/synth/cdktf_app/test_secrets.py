@@ -9,6 +9,7 @@ from tests.synth.cdktf_app.conftest import stack_of
 AIRFLOW, CELERY, SCALER = (f"OPENMWAA_{name}_DATABASE_PASSWORD" for name in ("AIRFLOW", "CELERY", "SCALER"))
 FERNET, API, JWT = "OPENMWAA_FERNET_KEY", "OPENMWAA_API_SECRET_KEY", "OPENMWAA_JWT_SECRET"
 SEED, ADMIN = "OPENMWAA_SCALER_SIGNING_SEED", "OPENMWAA_ADMIN_PASSWORD"
+OVERRIDES = {"web-server/web-server": "OPENMWAA_SCALER_OVERRIDES_KEY", "scaler/scaler": "SCALER_OVERRIDES_KEY"}
 
 GIVEN = {
     "scheduler/prepare-database": {"OPENMWAA_DATABASE_MASTER", AIRFLOW, CELERY, SCALER, SEED},
@@ -18,10 +19,10 @@ GIVEN = {
     "triggerer/dag-syncer": set[str](),
     "triggerer/triggerer": {AIRFLOW, FERNET},
     "execution-api/execution-api": {AIRFLOW, FERNET, API, JWT},
-    "web-server/web-server": {AIRFLOW, FERNET, API, JWT},
+    "web-server/web-server": {AIRFLOW, FERNET, API, JWT, OVERRIDES["web-server/web-server"]},
     "worker-default/dag-syncer": set[str](),
     "worker-default/worker": {CELERY},
-    "scaler/scaler": {"SCALER_DATABASE_PASSWORD", "SCALER_SIGNING_SEED"},
+    "scaler/scaler": {"SCALER_DATABASE_PASSWORD", "SCALER_SIGNING_SEED", OVERRIDES["scaler/scaler"]},
 }
 LOGINS = {
     "secrets_airflow_database_password": "airflow",
@@ -34,9 +35,18 @@ def test_secrets_of_each_container(quickstart: Stack) -> None:
     assert {name: set(secrets_of(container)) for name, container in quickstart.containers.items()} == GIVEN
 
 
-def test_with_passwords_the_web_server_has_one_more(password_login: Stack) -> None:
+def test_with_passwords_no_container_signs_overrides(password_login: Stack) -> None:
     given = {name: set(secrets_of(container)) for name, container in password_login.containers.items()}
-    assert given == {**GIVEN, "web-server/web-server": GIVEN["web-server/web-server"] | {ADMIN}}
+    web, scaler = ({*GIVEN[name]} - {key} for name, key in OVERRIDES.items())
+    assert given == {**GIVEN, "web-server/web-server": web | {ADMIN}, "scaler/scaler": scaler}
+
+
+def test_web_server_and_scaler_sign_overrides_with_one_key_that_no_other_container_has() -> None:
+    """With a compact control plane DAG code has the web server's task role, and not its container."""
+    for stack in (stack_of(control_plane="COMPACT"), stack_of(control_plane="SEPARATE")):
+        key = "${aws_secretsmanager_secret_version.secrets_scaler_overrides_key.arn}"
+        found = {name.partition("/")[2] for name, one in stack.containers.items() if key in secrets_of(one).values()}
+        assert found == {"web-server", "scaler"}
 
 
 def test_no_secret_is_a_plain_variable(quickstart: Stack, byo_resources: Stack, password_login: Stack) -> None:
@@ -49,7 +59,7 @@ def test_no_secret_is_a_plain_variable(quickstart: Stack, byo_resources: Stack, 
             assert not refers, f"{name} refers to a secret in {refers}"
 
 
-@pytest.mark.parametrize(("fixture", "count"), [("quickstart", 7), ("password_login", 8)], ids=["IAM", "PASSWORD"])
+@pytest.mark.parametrize(("fixture", "count"), [("quickstart", 8), ("password_login", 8)], ids=["IAM", "PASSWORD"])
 def test_values_are_ephemeral_and_write_only(fixture: str, count: int, request: pytest.FixtureRequest) -> None:
     stack: Stack = request.getfixturevalue(fixture)
     versions = stack.resources("aws_secretsmanager_secret_version")
