@@ -99,7 +99,7 @@ def _input_members() -> Iterator[str]:
             if operation.name == "UpdateEnvironment" and member in FIELDS:
                 result = f"refused if it differs: the field `{FIELDS[member]}`"
             elif member in ("MinWorkers", "MaxWorkers") and operation.name == "UpdateEnvironment":
-                result = "refused with `openmwaa scale`: the web server has no right to write overrides"
+                result = "an override of the fleet, within seconds; refused with several fleets"
             elif member == "WorkerReplacementStrategy":
                 result = "ignored: workers always end their tasks, as with GRACEFUL"
             elif member == "MetricData":

@@ -20,6 +20,8 @@ from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.settings import AuthSettings
 from openmwaa_runtime.auth.web_session import RevokedSessions
 from tests.support import route_matrix
+from tests.support.session_answer import PATH as SESSION_PATH
+from tests.support.session_answer import session_answer
 
 WEB_URL = "https://airflow.example.com"
 OPTIONS = {
@@ -84,6 +86,8 @@ class WebServer:
         self.airflow = airflow
 
         def handle(request: HttpRequest) -> HttpAnswer:
+            if request.raw_path == SESSION_PATH:
+                return session_answer(airflow, request)
             if request.raw_path.endswith("/login"):
                 token = airflow.mint(principal(), AirflowRole.VIEWER, int(time.time()))
                 return HttpAnswer(303, headers={"Location": "/"}, cookies=airflow.cookies(token))
@@ -180,6 +184,28 @@ def strangers(server: WebServer) -> dict[str, int]:
     sign = server.manager._get_token_signer().generate
     found = {name: server.status("GET", "/api/v2/dags", sign({**valid, **change})) for name, change in changes.items()}
     found["the simple auth manager's"] = server.status("GET", "/api/v2/dags", sign({"sub": "admin", "role": "ADMIN"}))
+    return found
+
+
+def verified(server: WebServer) -> dict[str, Any]:
+    """What a handler learns of the session of a token."""
+    logged_out, revoked = server.token("Admin"), server.token("Admin", principal("bob"), 10)
+    server.send("GET", "/api/v2/auth/logout", cookie=logged_out)
+    claims = {**_claims(server.token("Admin")), "environment": "arn:aws:airflow:eu-west-1:123456789012:environment/x"}
+    tokens = {
+        "viewer": server.token("Viewer"),
+        "op": server.token("Op"),
+        "no token": "x",
+        "after 12 hours": server.token("Admin", age_s=12 * 3600),
+        "after logout": logged_out,
+        "another environment": server.manager._get_token_signer().generate(claims),
+        "revoked": revoked,
+    }
+    server.now += 100
+    server.revoked[principal("bob").arn] = time.time() - 5
+    found = {name: server.send("POST", SESSION_PATH, data=token).json() for name, token in tokens.items()}
+    server.revoked.clear()
+    server.now += 100
     return found
 
 

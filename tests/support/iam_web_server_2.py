@@ -14,6 +14,8 @@ from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.web_session import RevokedSessions
+from tests.support.session_answer import PATH as SESSION_PATH
+from tests.support.session_answer import session_answer
 
 WEB_URL = "https://airflow.example.com"
 VERSION = "2.11.2"
@@ -107,6 +109,8 @@ class FlaskServer:
 
     def _handler(self, airflow: AirflowPort) -> Handler:
         def handle(request: HttpRequest) -> HttpAnswer:
+            if request.raw_path == SESSION_PATH:
+                return session_answer(airflow, request)
             role = AirflowRole(request.raw_query or "Viewer")
             token = airflow.mint(principal(), role, int(time.time()))
             if request.raw_path.endswith("/login"):
@@ -206,6 +210,18 @@ def doors(server: FlaskServer) -> dict[str, Any]:
         "another path": call("Admin", "GET", "/home"),
         "up the path": call("Admin", "GET", "/api/v1/../../home"),
     }
+
+
+def verified(server: FlaskServer) -> dict[str, Any]:
+    """What a handler learns of the session of a token."""
+    tokens = {
+        "viewer": server.token(AirflowRole.VIEWER),
+        "op": server.token(AirflowRole.OP),
+        "no token": "x",
+        "after 12 hours": server.token(AirflowRole.ADMIN, age_s=12 * 3600),
+    }
+    client = server.app.test_client(use_cookies=False)
+    return {name: server.send(client, "POST", SESSION_PATH, data=token).json for name, token in tokens.items()}
 
 
 def _user_name(server: FlaskServer, caller: Principal) -> str:

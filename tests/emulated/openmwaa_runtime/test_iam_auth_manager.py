@@ -13,7 +13,7 @@ from tests.support.iam_web_server import OPTIONS
 ANSWERS = Path(__file__).resolve().parents[2] / "support" / f"fab_answers-{VERSION}.json"
 ANSWERS_OF_FAB = json.loads(ANSWERS.read_text("utf-8"))
 ROLES = ("no login", "Public", "Viewer", "User", "Op", "Admin")
-ALL_PARTS = ("matrix", "open_routes", "menus", "sessions", "strangers", "foreign", "doors", "dag_access")
+ALL_PARTS = ("matrix", "open_routes", "menus", "sessions", "strangers", "verified", "foreign", "doors", "dag_access")
 
 
 def run(folder: Path, *parts: str, apps: str = "core") -> dict[str, Any]:
@@ -107,6 +107,14 @@ def test_a_token_that_is_no_session_of_this_environment_is_refused(server: dict[
     assert seen.pop("none") == 200
     assert seen.pop("an old start") == 401
     assert set(seen.values()) == {403}
+
+
+def test_a_handler_gets_caller_and_role_of_a_valid_session_only(server: dict[str, Any]) -> None:
+    seen = dict(server["verified"])
+    ana = "arn:aws:sts::123456789012:assumed-role/analysts/ana"
+    assert (seen.pop("viewer"), seen.pop("op")) == ([200, ana, "Viewer"], [200, ana, "Op"])
+    assert seen.keys() == {"no token", "after 12 hours", "after logout", "another environment", "revoked"}
+    assert [*seen.values()] == [[401]] * 5
 
 
 def test_a_page_of_another_site_writes_nothing(server: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from tests.support.airflow import run_airflow_program
 from tests.support.iam_web_server_2 import OPTIONS, VERSION
 
 pytestmark = pytest.mark.slow  # Airflow 2 has an environment of its own
-PARTS = ("roles", "open_routes", "doors", "sessions")
+PARTS = ("roles", "open_routes", "doors", "verified", "sessions")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,16 @@ def test_the_five_roles_have_what_fab_grants_them(server: dict[str, Any]) -> Non
         "POST /api/v1/pools": [401, 403, 403, 403, 200, 409],
         "GET /api/v1/eventLogs": [401, 403, 403, 403, 403, 200],
         "GET /api/v1/users": [401, 403, 403, 403, 403, 200],
+    }
+
+
+def test_a_handler_gets_caller_and_role_of_a_valid_session_only(server: dict[str, Any]) -> None:
+    ana = "arn:aws:sts::123456789012:assumed-role/analysts/ana"
+    assert server["verified"] == {
+        "viewer": [200, ana, "Viewer"],
+        "op": [200, ana, "Op"],
+        "no token": [401],
+        "after 12 hours": [401],
     }
 
 

@@ -107,7 +107,7 @@ def test_a_forged_request_does_not_use_up_a_nonce() -> None:
     verify(signatures, request)
 
 
-def test_the_memory_of_nonces_is_bounded_and_never_forgets_a_valid_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_nonces_is_bounded_and_never_drops_a_valid_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(override_api, "NONCES_KEPT", 2)
     now = NOW
     signatures = WriteSignatures(KEY, lambda: now)
