@@ -98,7 +98,7 @@ def test_services_depend_on_all_required_resources(quickstart: Stack) -> None:
             "aws_route.network_private_2_out",
         ):
             assert kind in needed, f"{name} could start before {kind}"
-        assert needed.count("aws_secretsmanager_secret_version.") == 7, f"{name} could start before its secrets"
+        assert needed.count("aws_secretsmanager_secret_version.") == 8, f"{name} could start before its secrets"
         own = f"aws_iam_role_policy.roles_{re.sub('-default-[ab]$', '', name).replace('-', '_')}_execution"
         assert own in service["depends_on"], f"{name} could start before {own}"
     assert "aws_lb_listener_rule.internal_load_balancer_execution" in quickstart.services["execution-api"]["depends_on"]
