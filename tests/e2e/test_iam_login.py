@@ -225,6 +225,30 @@ async def test_the_scalers_page_is_behind_the_login(env: Login, page: Page) -> N
     assert not faults
 
 
+def test_op_and_boto3_change_the_bounds_of_the_scaler(env: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"{env.web}/aws_mwaa/scaler/v1/"
+    tokens = {name: env.token(name, "api", "access_token") for name in ("viewer", "user", "op")}
+
+    def write(principal: str, **override: object) -> int:
+        headers = {"Authorization": f"Bearer {tokens[principal]}"}
+        return HTTP.request("POST", f"{url}overrides/default", headers=headers, json=override).status
+
+    def bounds() -> list[int]:
+        fleets = HTTP.request("GET", f"{url}fleets", headers={"Authorization": f"Bearer {tokens['viewer']}"}).json()
+        return [fleets["fleets"][0][name] for name in ("min", "max")]
+
+    for name, value in env.variables("admin").items():
+        monkeypatch.setenv(name, value)
+    assert [write(name, max=3) for name in tokens] == [403, 403, 200]
+    try:
+        until("the override of Op is in force", lambda: bounds() == [1, 3])
+        boto3.Session(profile_name="admin").client("mwaa").update_environment(Name="e2e", MinWorkers=2)
+        until("the override of boto3 is in force, beside that of Op", lambda: bounds() == [2, 3])
+    finally:
+        assert write("op") == 200
+    until("the override is removed", lambda: bounds() == [1, 4])
+
+
 def test_whoami_names_the_role(env: Login) -> None:
     for principal, role in principals.ROLES.items():
         found = env.json(principal, "whoami", "environment.yaml", "--json")
