@@ -7,8 +7,10 @@ The doors' handler is one of the tests; the login itself has its own tests.
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -165,6 +167,26 @@ def sessions(server: WebServer) -> dict[str, Any]:
     server.now += 1
     found["revocation taken back, a second later"] = server.status("GET", "/api/v2/dags", tokens[0])
     server.now += 100
+    return found
+
+
+def slow_database(server: WebServer) -> dict[str, Any]:
+    """A request that waits for the revoked sessions, until another one of the same event loop has its answer."""
+    is_asked, may_answer, found = threading.Event(), threading.Event(), {}
+
+    def read() -> dict[str, float]:
+        is_asked.set()
+        found["an answer in the meantime"] = may_answer.wait(60)
+        return {}
+
+    server.manager._revoked, before = RevokedSessions(read), server.manager._revoked
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(server.status, "GET", "/api/v2/dags", server.token("Viewer"))
+        assert is_asked.wait(60)
+        found["without login"] = server.status("GET", "/api/v2/version")
+        may_answer.set()
+        found["the first request"] = waiting.result()
+    server.manager._revoked = before
     return found
 
 

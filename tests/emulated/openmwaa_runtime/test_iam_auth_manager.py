@@ -13,7 +13,8 @@ from tests.support.iam_web_server import OPTIONS
 ANSWERS = Path(__file__).resolve().parents[2] / "support" / f"fab_answers-{VERSION}.json"
 ANSWERS_OF_FAB = json.loads(ANSWERS.read_text("utf-8"))
 ROLES = ("no login", "Public", "Viewer", "User", "Op", "Admin")
-ALL_PARTS = ("matrix", "open_routes", "menus", "sessions", "strangers", "verified", "foreign", "doors", "dag_access")
+PAGES = ("matrix", "open_routes", "menus")
+SESSIONS = ("sessions", "slow_database", "strangers", "verified", "foreign", "doors", "dag_access")
 
 
 def run(folder: Path, *parts: str, apps: str = "core") -> dict[str, Any]:
@@ -24,7 +25,7 @@ def run(folder: Path, *parts: str, apps: str = "core") -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return run(tmp_path_factory.mktemp("airflow"), *ALL_PARTS)
+    return run(tmp_path_factory.mktemp("airflow"), *PAGES, *SESSIONS)
 
 
 def test_every_route_answers_the_five_roles_as_with_fab(server: dict[str, Any]) -> None:
@@ -100,6 +101,14 @@ def test_a_revoked_principal_has_no_session_and_may_log_in_again(server: dict[st
     assert seen["revoked ana, bob"] == [403, 200]
     assert seen["new session of ana"] == 200
     assert seen["revocation taken back, a second later"] == 403
+
+
+def test_a_request_that_waits_for_the_database_does_not_stop_the_others(server: dict[str, Any]) -> None:
+    assert server["slow_database"] == {
+        "an answer in the meantime": True,
+        "without login": 200,
+        "the first request": 200,
+    }
 
 
 def test_a_token_that_is_no_session_of_this_environment_is_refused(server: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property, wraps
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from flask_login import current_user, login_user
 
 from openmwaa_runtime.auth.airflow_port import AirflowSession, Handler
 from openmwaa_runtime.auth.airflow_role import AirflowRole
+from openmwaa_runtime.auth.doors import body_limit
 from openmwaa_runtime.auth.errors import ProofError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.login_store import PostgresLoginStore
@@ -32,7 +34,6 @@ from openmwaa_runtime.web_handlers import handlers
 
 PREFIXES: Final = ("/aws_mwaa/", "/pluginsv2/aws_mwaa/")
 LOGIN_PAGE: Final = "/aws_mwaa/login"
-MAX_BODY: Final = 10 * 1024 * 1024
 _API: Final = "/api/v1/"
 _KEY: Final = "openmwaa_token"
 _ALGORITHM: Final = "HS256"
@@ -125,15 +126,16 @@ class IamSecurityManager(FabAirflowSecurityManagerOverride):  # type: ignore[mis
 
     def _answer(self) -> Any:
         """Before each request: refuse one of another site, answer one to a door; None passes it to Airflow."""
-        found = _request(b"")
+        found = _request()
         if is_foreign_write(found, self._settings.web_url):
             return Response('{"message": "a page of another site sent this request"}', 403, mimetype="application/json")
         if not found.raw_path.startswith(PREFIXES):
             return None
-        body = request.stream.read(MAX_BODY + 1)
-        if len(body) > MAX_BODY:
-            return Response(f'{{"message": "the body has more than {MAX_BODY} bytes"}}', 413)
-        answer = self._handler(_request(body))
+        limit = body_limit(found)
+        body = request.stream.read(limit + 1)
+        if len(body) > limit:
+            return Response(f'{{"message": "the body has more than {limit} bytes"}}', 413)
+        answer = self._handler(replace(found, body=body))
         response = Response(answer.body, answer.status, dict(answer.headers), content_type=answer.content_type)
         for cookie in answer.cookies:
             response.headers.add("Set-Cookie", cookie)
@@ -199,9 +201,9 @@ def requires_authentication(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def _request(body: bytes) -> HttpRequest:
-    """The request; WSGI has joined repeated headers with a comma."""
+def _request() -> HttpRequest:
+    """The request without its body; WSGI has joined repeated headers with a comma."""
     target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.path
     path, _, query = target.partition("?")
     headers = [(name.lower(), value) for name, value in request.headers.items()]
-    return HttpRequest(request.method, path, query, headers, body, request.environ.get("REMOTE_ADDR", ""))
+    return HttpRequest(request.method, path, query, headers, b"", request.environ.get("REMOTE_ADDR", ""))

@@ -4,6 +4,7 @@
 `fab_decisions.json` has what FAB grants to the roles; `tools/fab_reference.py` writes it.
 """
 
+import asyncio
 import json
 import os
 import time
@@ -18,6 +19,7 @@ from airflow.api_fastapi.auth.managers.base_auth_manager import BaseAuthManager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.configuration import conf
 from jwt import ExpiredSignatureError, InvalidTokenError
+from starlette.concurrency import run_in_threadpool
 
 from openmwaa_runtime.airflow_3.web_app import AirflowInProcess, DoorsMiddleware, send_answer
 from openmwaa_runtime.auth import pages
@@ -91,6 +93,10 @@ class IamUser(BaseUser):  # type: ignore[misc] # mypy runs without Airflow
 
 class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without Airflow
     """Decides by the table of the roles; the login itself happens at MWAA's doors."""
+
+    async def get_user_from_token(self, token: str) -> BaseUser:
+        """Read a token in a thread: Airflow and `deserialize_user` read the database: the event loop goes on."""
+        return await run_in_threadpool(asyncio.run, super().get_user_from_token(token))
 
     def deserialize_user(self, token: dict[str, Any]) -> IamUser:
         """Read the claims of a token whose signature is valid.

@@ -8,10 +8,12 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Coroutine, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Protocol
 
 from openmwaa_runtime.auth.airflow_port import AirflowSession, Handler
 from openmwaa_runtime.auth.airflow_role import AirflowRole
+from openmwaa_runtime.auth.doors import body_limit
 from openmwaa_runtime.auth.errors import AuthUnavailableError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.logins import SESSION_S
@@ -19,7 +21,6 @@ from openmwaa_runtime.auth.principal import Principal
 from openmwaa_runtime.auth.web_session import is_foreign_write, session_cookie
 
 PREFIXES = ("/aws_mwaa/", "/pluginsv2/aws_mwaa/")
-MAX_BODY = 10 * 1024 * 1024
 DEADLINE_S = 120.0
 VERIFICATION_S = 10.0
 THREADS = 16
@@ -130,41 +131,42 @@ class DoorsMiddleware:
             await send_answer(send, _refusal(403, "a page of another site sent this request"))
         elif request.raw_path.startswith(PREFIXES):
             self._airflow.attach(scope["app"])
-            await send_answer(send, await self._answer(scope, receive))
+            await send_answer(send, await self._answer(request, receive))
         else:
             await self._app(scope, receive, send)
 
-    async def _answer(self, scope: Message, receive: Receive) -> HttpAnswer:
+    async def _answer(self, request: HttpRequest, receive: Receive) -> HttpAnswer:
+        limit = body_limit(request)
         try:
             async with asyncio.timeout(self._deadline_s):
-                body = await read_body(receive)
+                body = await read_body(receive, limit)
                 if body is None:
-                    return _refusal(413, f"the body is not complete, or it has more than {MAX_BODY} bytes")
-                request = read_head(scope, body)
+                    return _refusal(413, f"the body is not complete, or it has more than {limit} bytes")
+                request = replace(request, body=body)
                 return await asyncio.get_running_loop().run_in_executor(self._threads, self._handler, request)
         except TimeoutError:
             return _refusal(504, f"no answer within {self._deadline_s:.0f} s")
 
 
-def read_head(scope: Message, body: bytes = b"") -> HttpRequest:
-    """The request of an ASGI scope."""
+def read_head(scope: Message) -> HttpRequest:
+    """The request of an ASGI scope, without its body."""
     return HttpRequest(
         method=scope["method"],
         raw_path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
         raw_query=scope["query_string"].decode("latin-1"),
         headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
-        body=body,
+        body=b"",
         peer=scope["client"][0] if scope.get("client") else "",
     )
 
 
-async def read_body(receive: Receive) -> bytes | None:
+async def read_body(receive: Receive, limit: int) -> bytes | None:
     """The body; None if it is too long or not complete."""
     body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if len(body) > MAX_BODY or message["type"] == "http.disconnect":
+        if len(body) > limit or message["type"] == "http.disconnect":
             return None
         if not message.get("more_body"):
             return bytes(body)

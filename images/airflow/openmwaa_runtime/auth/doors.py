@@ -26,6 +26,14 @@ PREFIXES: Final = ("/aws_mwaa", "/pluginsv2/aws_mwaa")
 _PURPOSES: Final = ("web", "cli", "api", "credentials", "revoke")
 BODY_LIMIT: Final = 64 * 1024
 """Bytes of a request: the longest is a command with a `--conf`."""
+SIGNED_BODY_LIMIT: Final = 10 * 1024 * 1024
+"""Bytes of a call of MWAA's API, which has a signature."""
+
+
+def body_limit(request: HttpRequest) -> int:
+    """Return how many bytes of a body the web server reads; it reads them before it knows the caller."""
+    is_signed = (request.header("authorization") or "").startswith("AWS4-HMAC-SHA256 ")
+    return SIGNED_BODY_LIMIT if is_signed and request.raw_path.startswith(f"{PREFIXES[0]}/api/") else BODY_LIMIT
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,6 @@ class Doors:
         }
         if not prefix or route not in handlers:
             return HttpAnswer.of_json(404, {"message": "not found"})
-        if len(request.body) > BODY_LIMIT:
-            return HttpAnswer.of_json(413, {"message": f"the body has more than {BODY_LIMIT} bytes"})
         return handlers[route](request)
 
     def _instructions(self, _request: HttpRequest) -> HttpAnswer:

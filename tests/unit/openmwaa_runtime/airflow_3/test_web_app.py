@@ -9,6 +9,7 @@ import pytest
 
 from openmwaa_runtime.airflow_3 import web_app
 from openmwaa_runtime.auth.airflow_port import AirflowSession
+from openmwaa_runtime.auth.doors import BODY_LIMIT, SIGNED_BODY_LIMIT
 from openmwaa_runtime.auth.errors import ProofError
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 
@@ -21,6 +22,7 @@ class Server:
     def __init__(self, deadline_s: float = 30.0) -> None:
         self.seen: list[HttpRequest] = []
         self.answer = HttpAnswer(200, b"{}")
+        self.unread: list[MutableMapping[str, Any]] = []
         self.may_answer = threading.Event()
         self.may_answer.set()
         airflow = web_app.AirflowInProcess(lambda *_, lifetime_s: "", URL, self.session)
@@ -59,6 +61,7 @@ class Server:
             {"type": "http.request", "body": part, "more_body": True} for part in parts
         ]
         messages.append({"type": "http.disconnect"} if is_cut else {"type": "http.request", "more_body": False})
+        self.unread = messages
         sent: list[MutableMapping[str, Any]] = []
 
         async def receive() -> MutableMapping[str, Any]:
@@ -96,12 +99,34 @@ async def test_a_write_from_another_site_reaches_neither(path: str) -> None:
     assert server.seen == []
 
 
-@pytest.mark.parametrize(("size", "status"), [(web_app.MAX_BODY, 200), (web_app.MAX_BODY + 1, 413)])
-async def test_a_body_has_a_limit(size: int, status: int) -> None:
+SIGNATURE = ("authorization", "AWS4-HMAC-SHA256 Credential=x")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "limit"),
+    [
+        pytest.param("/aws_mwaa/exchange", (), BODY_LIMIT, id="exchange"),
+        pytest.param("/pluginsv2/aws_mwaa/login", (), BODY_LIMIT, id="login"),
+        pytest.param("/aws_mwaa/cli", (SIGNATURE,), BODY_LIMIT, id="cli with a signature"),
+        pytest.param("/aws_mwaa/api/restapi/x", (), BODY_LIMIT, id="API without a signature"),
+        pytest.param("/aws_mwaa/api/restapi/x", (SIGNATURE, SIGNATURE), BODY_LIMIT, id="API with two signatures"),
+        pytest.param("/aws_mwaa/api/restapi/x", (SIGNATURE,), SIGNED_BODY_LIMIT, id="API with a signature"),
+    ],
+)
+async def test_a_body_has_a_limit(path: str, headers: tuple[tuple[str, str], ...], limit: int) -> None:
     server = Server()
-    half = bytes(size // 2)
-    assert (await server.send("/aws_mwaa/cli", half, bytes(size - len(half))))[0] == status
-    assert len(server.seen) == (status == 200)
+    half = bytes(limit // 2)
+    assert (await server.send(path, half, half, headers=headers))[0] == 200
+    assert [len(request.body) for request in server.seen] == [limit]
+    assert (await server.send(path, half, half, b"x", headers=headers))[0] == 413
+    assert len(server.seen) == 1
+
+
+async def test_a_body_above_the_limit_is_not_read_to_its_end() -> None:
+    server = Server()
+    parts = [bytes(BODY_LIMIT)] * 100
+    assert (await server.send("/aws_mwaa/exchange", *parts))[0] == 413
+    assert len(server.unread) == 99
 
 
 async def test_a_body_that_is_cut_off_is_not_handled() -> None:

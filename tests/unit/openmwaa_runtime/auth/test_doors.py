@@ -10,7 +10,7 @@ import pytest
 
 from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.cli_door import CommandResult
-from openmwaa_runtime.auth.doors import BODY_LIMIT, PREFIXES
+from openmwaa_runtime.auth.doors import PREFIXES
 from openmwaa_runtime.auth.http_message import HttpAnswer
 from openmwaa_runtime.auth.tokens import Purpose
 from tests.support.login_parts import ANNA, TablePolicy, World, request
@@ -268,7 +268,3 @@ def test_without_role_scoping_a_cli_token_is_admin_as_in_mwaa(scoping: bool, rol
 )
 def test_other_routes_do_not_exist(method: str, path: str, world: World) -> None:
     assert world.doors().handle(request(method, path)).status == 404
-
-
-def test_a_long_body_is_refused(world: World) -> None:
-    assert world.doors().handle(request("POST", "/aws_mwaa/exchange", b"x" * (BODY_LIMIT + 1))).status == 413
