@@ -2,12 +2,16 @@
 """The commands of the CLI door run as processes with limits."""
 
 import contextlib
+import json
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
 from openmwaa_runtime.auth.cli_door import OUTPUT_LIMIT, PARALLEL, TIMED_OUT, BusyError, CliRunner
+from tests.support.airflow import VERSION, run_airflow_program
+from tests.support.iam_web_server_2 import VERSION as VERSION_2
 
 ECHO = (sys.executable, "-c", "import sys; print(sys.argv[1:])")
 
@@ -63,3 +67,43 @@ def test_more_commands_than_places_are_refused() -> None:
     runner._places.release()
     assert runner.run([]).status == 0
     assert runner.run([]).status == 0, "a command gives its place back"
+
+
+COMMANDS = (
+    "variables set stage a-value",
+    "variables set -j numbers '[\"a-value\"]' --description a-value",
+    'connections add shop --conn-type generic --conn-password a-value --conn-extra \'{"k": "a-value"}\'',
+    "connections add mail --conn-uri=smtp://u:a-value@example.com",
+    "variables get stage",
+    "dags list",
+)
+AUDIT_LOG = """
+import json, os, shlex, sys
+from airflow.utils.db import initdb
+from openmwaa_runtime.auth.airflow_role import AirflowRole
+from openmwaa_runtime.auth.cli_door import CliRunner, parse
+initdb()
+runner = CliRunner(os.environ)
+results = [runner.run(parse(line, AirflowRole.ADMIN)) for line in json.loads(os.environ["COMMANDS"])]
+from airflow.models.log import Log
+from airflow.utils.session import create_session
+with create_session() as session:
+    rows = [json.loads(row.extra)["full_command"] for row in session.query(Log).order_by(Log.id) if row.owner]
+print(json.dumps([[found.status for found in results], results[4].stdout.decode(), rows]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [VERSION, VERSION_2])
+def test_airflows_audit_log_has_the_names_and_no_values(version: str, tmp_path: Path) -> None:
+    options = {"COMMANDS": json.dumps(COMMANDS), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+    statuses, value, rows = run_airflow_program(AUDIT_LOG, tmp_path, version, **options)
+    assert (statuses, value) == ([0] * 6, "a-value\n")
+    assert [row for row in rows if row.startswith("['airflow'")] == [
+        "['airflow', 'variables', 'set', 'stage', '********']",
+        "['airflow', 'variables', 'set', 'numbers', '********']",
+        "['airflow', 'connections', 'add', 'shop', '********']",
+        "['airflow', 'connections', 'add', 'mail', '********']",
+        "['airflow', 'dags', 'list']",
+    ]
+    assert "a-value" not in str(rows)

@@ -89,8 +89,8 @@ RUNS_DAG_CODE: Final = frozenset(
 """Commands of MWAA's list that need DAG files. The web server has none: DAG code would see its secrets."""
 
 
-_MASKED_IF_APART: Final = frozenset({"--conn-json", "--conn-uri"})
-"""Airflow writes each command into its audit log, and masks a password in these options only if `=` is not used."""
+_HAS_SECRETS: Final = frozenset({"connections", "variables"})
+"""Groups of commands whose values are not for Airflow's audit log, which keeps every command."""
 _SEES_ALL_DAGS: Final = frozenset({"assets", "backfill", "dags", "tasks"})
 """Groups of commands that ask the database, and not the auth manager, for DAGs and their parts."""
 
@@ -135,11 +135,8 @@ def parse(line: str, role: AirflowRole, *, single_dags: bool = False) -> Sequenc
     if name is None or name.split() != words[: len(name.split())]:  # a word may contain a space
         raise CliRefusedError(_unknown(" ".join(words[:2])))
     needed, options = COMMANDS[name]
-    given = (word.partition("=") for word in words[len(name.split()) :] if word.startswith("-"))
-    if refused := next(
-        (option for option, joined, _ in given if option not in options or (joined and option in _MASKED_IF_APART)),
-        None,
-    ):
+    given = (word.partition("=")[0] for word in words[len(name.split()) :] if word.startswith("-"))
+    if refused := next((option for option in given if option not in options), None):
         raise CliRefusedError(f"`{name}` has no option {refused} here; write options in full and apart")
     if not role.includes(needed):
         raise AccessDeniedError(f"`{name}` needs the role {needed}; the token has {role}")
@@ -166,7 +163,7 @@ class CliRunner:
         self,
         environ: Mapping[str, str],
         *,
-        program: Sequence[str] = (sys.executable, "-m", "airflow"),
+        program: Sequence[str] = (sys.executable, "-m", "openmwaa_runtime.auth.cli_door"),
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._environ = environ
@@ -208,3 +205,27 @@ class CliRunner:
 def _start(file: BinaryIO) -> bytes:
     file.seek(0)
     return file.read(OUTPUT_LIMIT)
+
+
+def main() -> None:
+    """Run the command in `sys.argv`. Airflow's audit log gets the name of a connection or variable, and no value."""
+    from airflow.__main__ import main as run  # noqa: PLC0415 - the web server's process does not need it
+    from airflow.cli.cli_parser import get_parser  # noqa: PLC0415
+
+    parser = get_parser()  # Airflow's `main` gets the same one
+    parse_args = parser.parse_args
+
+    def parse_and_hide() -> object:
+        found = parse_args()
+        if sys.argv[1] in _HAS_SECRETS:
+            names = [str(vars(found)[name]) for name in ("key", "conn_id") if vars(found).get(name)]
+            sys.argv[3:] = [*names, "********"]
+        return found
+
+    parser.parse_args = parse_and_hide
+    sys.argv[0] = "airflow"
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -72,8 +72,6 @@ def test_an_unlisted_command_is_refused(line: str) -> None:
         "dags show example --sa x",
         "dags show example --imgcat",
         "variables list --pid x",
-        "connections add x --conn-uri=postgres://u:secret@h/d",
-        "connections add x --conn-json={}",
         "tasks clear example -R",
         "tasks clear example --dag-regex",
         "dags list -- --local",
