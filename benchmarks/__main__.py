@@ -14,7 +14,19 @@ from typing import Any
 
 import psutil
 
-from benchmarks import compact, cost, dags, environment, fleets, real_scale_ins, requirements, scaler, synth, task_logs
+from benchmarks import (
+    compact,
+    cost,
+    dags,
+    environment,
+    fleets,
+    login,
+    real_scale_ins,
+    requirements,
+    scaler,
+    synth,
+    task_logs,
+)
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
@@ -24,6 +36,7 @@ SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "compact": compact.measure,
     "real": real_scale_ins.measure,
     "airflow.dags": dags.measure,
+    "airflow.login": login.measure,
     "airflow.requirements": requirements.measure,
     "airflow.task_logs": task_logs.measure,
     "fleets": fleets.measure,

@@ -58,10 +58,10 @@ def airflow_process(program: str, folder: Path, version: str = VERSION, **option
     )
 
 
-def result_of(process: "subprocess.Popen[str]") -> Any:
+def result_of(process: "subprocess.Popen[str]", timeout_s: float = 300) -> Any:
     """Wait for a program; return its last line, read as JSON."""
     try:
-        stdout, stderr = process.communicate(timeout=300)
+        stdout, stderr = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         process.kill()
         raise

@@ -172,7 +172,8 @@ def sessions(server: WebServer) -> dict[str, Any]:
 
 def slow_database(server: WebServer) -> dict[str, Any]:
     """A request that waits for the revoked sessions, until another one of the same event loop has its answer."""
-    is_asked, may_answer, found = threading.Event(), threading.Event(), {}
+    is_asked, may_answer = threading.Event(), threading.Event()
+    found: dict[str, Any] = {}
 
     def read() -> dict[str, float]:
         is_asked.set()

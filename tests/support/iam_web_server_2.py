@@ -14,6 +14,7 @@ from openmwaa_runtime.auth.airflow_role import AirflowRole
 from openmwaa_runtime.auth.http_message import HttpAnswer, HttpRequest
 from openmwaa_runtime.auth.principal import Principal, Proof
 from openmwaa_runtime.auth.web_session import RevokedSessions
+from tests.support import route_matrix_2
 from tests.support.session_answer import PATH as SESSION_PATH
 from tests.support.session_answer import session_answer
 
@@ -130,6 +131,14 @@ def roles(server: FlaskServer) -> dict[str, Any]:
         f"{method} {path}": [server.send(client, method, path, token, json=body).status_code for token in tokens]
         for method, path, body in ROUTES
     }
+
+
+def matrix(server: FlaskServer) -> dict[str, Any]:
+    """The answers of every route, without login and to the five roles."""
+    clients = {role: server.browser() for role in ("", *route_matrix_2.ROLES)}
+    for role, client in clients.items():
+        assert not role or server.send(client, "POST", f"/aws_mwaa/login?{role}").status_code == 303
+    return route_matrix_2.answers(server.app, clients)
 
 
 def open_routes(server: FlaskServer) -> list[str]:

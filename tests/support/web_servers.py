@@ -75,7 +75,7 @@ class ServedEnvironment:
         }
 
     @contextlib.contextmanager
-    def web_server(self, port: int | None = None, **more: str) -> Iterator[str]:
+    def web_server(self, port: int | None = None, /, **more: str) -> Iterator[str]:
         """A web server; yields its address when it answers."""
         port = port or _free_port()
         url = f"http://127.0.0.1:{port}"
@@ -84,7 +84,7 @@ class ServedEnvironment:
             yield url
 
     @contextlib.contextmanager
-    def process(self, component: str, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
+    def process(self, component: str, /, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
         """A component of the environment; its output is in `folder`."""
         command = [str(install_airflow() / "bin" / "python"), "-m", "openmwaa_runtime", component]
         environ = {**self.variables, **more}

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Airflow 2's web server with IAM login: FAB decides, and the sessions are those of principals."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.airflow import run_airflow_program
+from tests.support.airflow import airflow_process, result_of, run_airflow_program
 from tests.support.iam_web_server_2 import OPTIONS, VERSION
+from tests.support.route_matrix_2 import ROLES
 
 pytestmark = pytest.mark.slow  # Airflow 2 has an environment of its own
 PARTS = ("roles", "open_routes", "doors", "verified", "sessions")
+FAB_ALONE = {name: value for name, value in OPTIONS.items() if not name.startswith("OPENMWAA_")}
+FAB_ALONE["AIRFLOW__API__AUTH_BACKENDS"] = "airflow.api.auth.backend.session"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,30 @@ def test_a_handler_gets_caller_and_role_of_a_valid_session_only(server: dict[str
         "no token": [401],
         "after 12 hours": [401],
     }
+
+
+@pytest.mark.timeout(1500)
+def test_every_route_answers_the_five_roles_as_with_fab_alone(tmp_path: Path) -> None:
+    programs = {
+        "fab": ("from tests.support.route_matrix_2 import reference; reference()", FAB_ALONE),
+        "ours": ("from tests.support.iam_web_server_2 import main; main('matrix')", OPTIONS),
+    }
+    started = {}
+    for name, (program, options) in programs.items():
+        (tmp_path / name).mkdir()
+        database = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path / name}/airflow.db"}
+        started[name] = airflow_process(program, tmp_path / name, VERSION, **database, **options)
+    fab, ours = result_of(started["fab"], 1200), result_of(started["ours"], 1200)["matrix"]
+    assert fab.keys() == ours.keys()
+    differences = {
+        f"{route} as {role or 'no login'}": (expected, seen)
+        for route, answers in fab.items()
+        for role, expected, seen in zip(("", *ROLES), answers, ours[route], strict=True)
+        if expected != seen
+    }
+    assert differences == {}
+    for lower, higher in zip(range(1, 5), range(2, 6), strict=True):
+        assert any(answers[lower] != answers[higher] for answers in fab.values()), "the matrix separates the roles"
 
 
 def test_without_login_only_health_and_static_documents_answer(server: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ SIGNED_BODY_LIMIT: Final = 10 * 1024 * 1024
 
 
 def body_limit(request: HttpRequest) -> int:
-    """Return how many bytes of a body the web server reads; it reads them before it knows the caller."""
+    """Return how many bytes of a body the web server reads before the caller is proven."""
     is_signed = (request.header("authorization") or "").startswith("AWS4-HMAC-SHA256 ")
     return SIGNED_BODY_LIMIT if is_signed and request.raw_path.startswith(f"{PREFIXES[0]}/api/") else BODY_LIMIT
 
