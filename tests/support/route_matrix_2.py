@@ -16,6 +16,7 @@ ROLES = ("Public", "Viewer", "User", "Op", "Admin")
 WEB_URL = "https://airflow.example.com"
 _VALUE = "987654"  # of all parts of a path: a name and a number that do not exist
 _LOGIN = ("/login/", "/logout/")
+_DOCUMENTS = ("/openapi.json", "/openapi.yaml")  # for all, and slow
 _API = "/api/v1"
 
 
@@ -40,7 +41,7 @@ def requests(app: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every route with a valid request."""
     documents = {_API: _document("api_*/openapi/v1.yaml")}
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: str(rule.rule)):
-        if rule.rule.startswith(_LOGIN):
+        if rule.rule.startswith(_LOGIN) or rule.rule.endswith(_DOCUMENTS):
             continue
         path = "".join(_VALUE if is_value else text for is_value, text in rule._trace).partition("|")[2]
         template = "".join("{}" if is_value else text for is_value, text in rule._trace).partition("|")[2]

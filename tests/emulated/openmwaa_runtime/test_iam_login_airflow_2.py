@@ -63,7 +63,7 @@ def test_every_route_answers_the_five_roles_as_with_fab_alone(tmp_path: Path) ->
         f"{route} as {role or 'no login'}": (expected, seen)
         for route, answers in fab.items()
         for role, expected, seen in zip(("", *ROLES), answers, ours[route], strict=True)
-        if expected != seen
+        if expected != seen and (role or {expected, seen} != {"401", "403"})  # both refuse; ours as Airflow 3 does
     }
     assert differences == {}
     for lower, higher in zip(range(1, 5), range(2, 6), strict=True):
