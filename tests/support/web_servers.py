@@ -29,6 +29,7 @@ from tests.support.prepared_cluster import PreparedCluster, new_cluster
 OP = FakeIdentity("arn:aws:iam::123456789012:user/op")
 REGION = "eu-west-1"
 HTTP = urllib3.PoolManager(retries=False, timeout=90)
+PREPARED_WITHIN_S = 600  # a migration takes 12 s of CPU
 _PREPARE = "import os; from openmwaa_runtime.prepare_database import main; main(os.environ)"
 
 
@@ -120,8 +121,9 @@ async def environment(folder: Path, sts: str, name: str) -> AsyncIterator[Served
         async with new_cluster(server, install_airflow()) as cluster:
             cluster.environment, cluster.program = name, _PREPARE
             cluster.more = {"HOME": str(folder)}
-            found, output = cluster.prepare()
-            assert found == 0, output
+            preparation = cluster.start()
+            output, _ = preparation.communicate(timeout=PREPARED_WITHIN_S)
+            assert preparation.returncode == 0, output
             yield ServedEnvironment(cluster, folder, sts, _free_port())
 
 
