@@ -25,7 +25,7 @@ AHEAD = replace(FLEET, look_ahead=POLICY, maximum=20)
 
 
 def forecast(
-    *slots: float, spread: float = 0.0, task_s: float = 30.0, present: int = 0, waiting_s: float = 0.0
+    *slots: float, spread: float = 0.0, task_s: float = 3600.0, present: int = 0, waiting_s: float = 0.0
 ) -> Forecast:
     """Build a forecast; the last number holds until its end."""
     values = [*slots, *[slots[-1]] * (STEPS - len(slots))]
