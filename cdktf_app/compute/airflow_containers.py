@@ -65,7 +65,6 @@ SECRETS: Final[Mapping[str, tuple[GeneratedSecret, ...]]] = {
         GeneratedSecret.AIRFLOW_DATABASE_PASSWORD,
         GeneratedSecret.FERNET_KEY,
         GeneratedSecret.API_SECRET_KEY,
-        GeneratedSecret.JWT_SECRET,
         GeneratedSecret.ADMIN_PASSWORD,
         GeneratedSecret.SCALER_OVERRIDES_KEY,
     ),

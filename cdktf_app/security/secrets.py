@@ -2,8 +2,8 @@
 """Secrets that the environment generates; no value is in Terraform's plan or state.
 
 Each value is an ephemeral resource passed to a write-only argument. A value changes when its version increases; only
-database passwords support that. A new Fernet key could not decrypt old data, and a new JWT secret would fail every
-running task.
+database passwords support that. `openmwaa rotate` writes new values of the Fernet key and of the API secret key. A new
+JWT secret would fail every running task.
 
 A database secret is {"username", "password"}. Its role alternates between the logins `ROLE_a` and `ROLE_b`, so that a
 running container can use the old password: see `openmwaa_runtime.credentials`.

@@ -24,6 +24,7 @@ from openmwaa.cli import (
     plan,
     requirements,
     rollout,
+    rotate,
     scale,
     schema,
     sleep,
@@ -84,6 +85,7 @@ app.add_typer(local.app, name="local")
 app.add_typer(stored_values.app_of("connections"), name="connections")
 app.add_typer(stored_values.app_of("variables"), name="variables")
 app.add_typer(dags.app, name="dags")
+app.add_typer(rotate.app, name="rotate")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 """The Airflow components: their command lines, and the wait for the database before them."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from openmwaa_runtime.artefacts.install import install
 from openmwaa_runtime.auth.settings import uses_iam_login
 from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import Login, PostgresConnection, installed_airflow, wait_until_prepared
-from openmwaa_runtime.errors import NotPreparedError
+from openmwaa_runtime.errors import NotPreparedError, PreparationError
 from openmwaa_runtime.release import installed_release
 from openmwaa_runtime.settings import airflow_environment
 from openmwaa_runtime.task_metadata import ANY_ADDRESS, HOSTNAME_VARIABLE, TaskIdentity, read_identity
@@ -56,6 +57,7 @@ def start(
     Raises:
         UsageError: a variable is missing or wrong.
         NotPreparedError: the database was not prepared within 10 minutes.
+        PreparationError: a value in the database cannot be encrypted with the new Fernet key.
     """
     identity = read_identity(environ)
     additions = airflow_environment(component, environ, identity.address)
@@ -72,8 +74,17 @@ def start(
     passwords = full.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE")
     if component == "web-server" and passwords and not uses_iam_login(full):
         write_passwords(Path(passwords), full["OPENMWAA_ADMIN_PASSWORD"])
+    if component == "scheduler" and "," in full["OPENMWAA_FERNET_KEY"]:
+        _encrypt_again(full)
     # `python -m` and not the `airflow` script: the script has the absolute path of the build's interpreter.
     (run_airflow or _exec)([sys.executable, "-m", *arguments(component, environ)], full)
+
+
+def _encrypt_again(environ: Mapping[str, str]) -> None:
+    """Encrypt what is in the database with the first of several Fernet keys: `openmwaa rotate fernet-key` runs."""
+    print("Encrypting connections, variables and triggers with the first Fernet key", flush=True)
+    if subprocess.run([sys.executable, "-m", "airflow", "rotate-fernet-key"], env=environ, check=False).returncode:
+        raise PreparationError("no Fernet key decrypts a value of the database; the lines above have the error")
 
 
 def command_environment(environ: Mapping[str, str]) -> dict[str, str]:

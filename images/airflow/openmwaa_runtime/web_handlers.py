@@ -43,7 +43,7 @@ API_CALL_S: Final = 60.0
 """MWAA's limit is 10 s."""
 _KEPT_FROM_COMMANDS: Final = frozenset(
     {
-        *("OPENMWAA_API_SECRET_KEY", "OPENMWAA_JWT_SECRET", SCALER_KEY),
+        *("OPENMWAA_API_SECRET_KEY", SCALER_KEY),
         *("AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"),
     }
 )

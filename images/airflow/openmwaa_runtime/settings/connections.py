@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings that connect the components of an environment; their values come from the task definition."""
 
+import hashlib
+import hmac
 import json
 
 from openmwaa_runtime.auth.settings import uses_iam_login
@@ -37,6 +39,11 @@ def _predefined_queues(env: ContainerEnv) -> str | None:
     if env.on_redis or not env.queues:
         return None
     return json.dumps({name: {"url": url} for name, url in env.queues.items()})
+
+
+def _session_secret(env: ContainerEnv) -> str | None:
+    secret = env.get("OPENMWAA_API_SECRET_KEY")
+    return secret and hmac.new(secret.encode(), b"sessions of Airflow", hashlib.sha256).hexdigest()
 
 
 def _redis_option(name: str, value: str, reason: str) -> AirflowSetting:
@@ -100,8 +107,15 @@ CONNECTIONS: tuple[AirflowSetting, ...] = (
         "api_auth.jwt_secret",
         "OPENMWAA_JWT_SECRET",
         "generated secret",
-        "The scheduler signs tokens and the execution API verifies them. Workers do not have it.",
-        _KEYS,
+        "The scheduler signs the tokens of tasks and the execution API verifies them. No other component has it.",
+        frozenset({"scheduler", "execution-api"}),
+    ),
+    AirflowSetting(
+        "api_auth.jwt_secret",
+        _session_secret,
+        "derived from the API secret key",
+        "Signs sessions. A new API secret key ends them, and the tokens of running tasks stay valid.",
+        frozenset({"web-server"}),
     ),
     _variable(
         "core.execution_api_server_url",

@@ -39,7 +39,6 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "web-server": (
         *_METADATA,
         "OPENMWAA_FERNET_KEY",
-        "OPENMWAA_JWT_SECRET",
         "OPENMWAA_API_SECRET_KEY",
         "OPENMWAA_ADMIN_PASSWORD",
     ),
