@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.credentials import Credentials
 
@@ -58,23 +59,26 @@ def admin_password(paths: LocalPaths, endpoint_url: str, *, region: str) -> str:
         ) from error
 
 
-def api_login(environment: Environment, paths: LocalPaths, endpoint_url: str) -> Authorize:
+def api_login(environment: Environment, paths: LocalPaths, endpoint_url: str, web_address: str) -> Authorize:
     """Return the login of an administrator to Airflow's API.
 
     Raises:
         DaemonError: the environment is not applied or not running.
     """
     if environment.web_access.uses_iam:
-        return partial(_log_in_by_iam, environment, paths, endpoint_url)
+        return partial(_log_in_by_iam, environment, paths, endpoint_url, web_address)
     password = admin_password(paths, endpoint_url, region=environment.region)
     return partial(_log_in_by_password, environment.airflow, {"username": USER, "password": password})
 
 
-async def _log_in_by_iam(environment: Environment, paths: LocalPaths, endpoint_url: str, post: Post) -> dict[str, str]:
+async def _log_in_by_iam(
+    environment: Environment, paths: LocalPaths, endpoint_url: str, web_address: str, post: Post
+) -> dict[str, str]:
     key = principals.read(paths.principals)[principals.DEFAULT]
     partition = region_table().partitions[environment.region]
     arn = EnvironmentArn(partition, environment.region, aws.ACCOUNT, environment.name)
-    proof = presigned_identity(Credentials(key.key_id, key.secret), arn, endpoint_url)
+    host = urlsplit(web_address).hostname or ""
+    proof = presigned_identity(Credentials(key.key_id, key.secret), arn, endpoint_url, host)
     answer = await post("/aws_mwaa/exchange", {"proof": proof, "purpose": "api"})
     return {"Authorization": f"Bearer {answer['access_token']}"}
 

@@ -4,7 +4,9 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from openmwaa.config.regions import region_table
 from openmwaa.operate.airflow_http import LOGIN_PATH, send, web_url
@@ -44,8 +46,36 @@ class Caller:
     """The address of the web server. Default: the domain of the file, or the address in ECS."""
 
     def web_url(self, connection: Connection) -> str:
-        """Return the address of the web server, without a slash at the end."""
-        return (self.url or web_url(connection)).rstrip("/")
+        """Return the address of the web server, without a slash at the end.
+
+        Raises:
+            OperateError: it is not one, or it sends a proof in plain text although the environment has HTTPS.
+        """
+        if self.url is None:
+            return web_url(connection)
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise OperateError(f"--url {self.url} is not an address such as https://airflow.example.com.")
+        https = not (connection.local or connection.environment.web_access.allow_http)
+        if parts.scheme == "http" and https and not _is_loopback(parts.hostname):
+            raise OperateError(f"--url {self.url} would send your proof of identity in plain text: use https://.")
+        return self.url.rstrip("/")
+
+    def web_host(self, connection: Connection) -> str:
+        """Return the name of the web server for the proof; through a tunnel, the name is the environment's own.
+
+        Raises:
+            OperateError: it cannot be read.
+        """
+        host = urlsplit(self.web_url(connection)).hostname or ""
+        return urlsplit(web_url(connection)).hostname or "" if _is_loopback(host) else host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 DEFAULT_CALLER: Final = Caller()
@@ -70,7 +100,7 @@ def exchange(
     session = _local_session(connection, caller) if connection.local else _aws_session(connection, caller)
     environment = _environment_arn(connection, session, caller.account)
     issuers = [trusted.issuer for trusted in connection.environment.web_access.iam_login.token_issuers]
-    proof = identity_proof(connection, session, environment, issuers)
+    proof = identity_proof(connection, session, environment, issuers, caller.web_host(connection))
     content = json.dumps({"proof": proof, "purpose": purpose, "role": role, "principal": principal}).encode()
     return dict(send(connection, "POST", f"{caller.web_url(connection)}{LOGIN_PATH}/exchange", content))
 

@@ -30,9 +30,11 @@ _NO_TOKEN = frozenset(
 
 
 def identity_proof(
-    connection: Connection, session: Any, environment: EnvironmentArn, token_issuers: Collection[str]
+    connection: Connection, session: Any, environment: EnvironmentArn, token_issuers: Collection[str], host: str
 ) -> str:
     """Return a proof of the identity of a boto3 session, for one login at the environment within a minute.
+
+    Only a presigned proof is bound to `host`, the name of the web server: the audience of a token is the environment.
 
     Raises:
         CredentialsError: the session has no credentials, or AWS does not accept them.
@@ -46,7 +48,7 @@ def identity_proof(
         token = _web_identity_token(session, environment, endpoint) if token_issuers else None
         if token and _issuer(token) in token_issuers:
             return token
-        return presigned_identity(credentials.get_frozen_credentials(), environment, endpoint)
+        return presigned_identity(credentials.get_frozen_credentials(), environment, endpoint, host)
 
 
 def _web_identity_token(session: Any, environment: EnvironmentArn, endpoint: str) -> str | None:

@@ -109,7 +109,8 @@ class Login:
         key = principals.read(self.e2e.paths.principals)[principal]
         region = self.e2e.environment.region
         environment = EnvironmentArn("aws", region, aws.ACCOUNT, self.e2e.environment.name)
-        return presigned_identity(Credentials(key.key_id, key.secret), environment, self.endpoint("aws"))
+        host = urlsplit(self.web).hostname or ""
+        return presigned_identity(Credentials(key.key_id, key.secret), environment, self.endpoint("aws"), host)
 
     def exchange(self, proof: str, purpose: str) -> tuple[int, Any]:
         answer = HTTP.request("POST", f"{self.web}/aws_mwaa/exchange", json={"proof": proof, "purpose": purpose})

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 DATE_FORM = "%Y%m%dT%H%M%SZ"
 OPENMWAA_HEADER = "x-openmwaa-environment"
+WEB_HOST = "airflow.example.com"
 NONCE = "0123456789abcdef" * 2
 MAX_SKEW_S = 300
 
@@ -62,8 +63,8 @@ def presigned_url(
     expires: int = 60,
     headers: Mapping[str, str] | None = None,
 ) -> str:
-    """Presign a request at a time, with botocore's signer; a proof has `#` and the nonce after it."""
-    names = {OPENMWAA_HEADER: f"{environment}#{NONCE}"} if headers is None else headers
+    """Presign a request at a time, with botocore's signer; a proof has host and nonce after it."""
+    names = {OPENMWAA_HEADER: f"{environment}#{WEB_HOST}#{NONCE}"} if headers is None else headers
     request = AWSRequest(method, f"{endpoint}{path}?{query}", headers=dict(names))
     auth: Any = SigV4QueryAuth(identity.credentials, service, region, expires)
     request.context["timestamp"] = datetime.fromtimestamp(at, UTC).strftime(DATE_FORM)

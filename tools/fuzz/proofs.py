@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["jwt", "openmwaa_runtime"]):
     from openmwaa_runtime.auth.verifier import STS_PROOF_PREFIX
 
 from tests.support.fake_login_store import FakeLoginStore
-from tests.support.fake_sts import NONCE, FakeIdentity, FakeIssuer, FakeSts, presigned_url, private_key
+from tests.support.fake_sts import NONCE, WEB_HOST, FakeIdentity, FakeIssuer, FakeSts, presigned_url, private_key
 
 NOW = 1_600_000_000.0
 ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:environment/production")
@@ -32,7 +32,7 @@ STS = FakeSts([ANN], clock=lambda: NOW)
 ISSUER = FakeIssuer()
 TOKEN = ISSUER.token(ROLE, str(ENVIRONMENT), NOW)
 KEYS = IssuerKeys(lambda _, __: (200, json.dumps(ISSUER.jwks).encode()), lambda: 0.0)
-URL = f"{presigned_url(ANN, str(ENVIRONMENT), at=NOW)}#{NONCE}"
+URL = f"{presigned_url(ANN, str(ENVIRONMENT), at=NOW)}#{WEB_HOST}#{NONCE}"
 
 
 def encode(data: bytes) -> str:
@@ -64,7 +64,13 @@ def test_input(data: bytes) -> None:
     verifiers = (
         (
             StsProofVerifier(
-                ENVIRONMENT, ENDPOINT, FakeLoginStore(), lambda: NOW, STS.get(ENDPOINT), {ENVIRONMENT.account}
+                ENVIRONMENT,
+                ENDPOINT,
+                FakeLoginStore(),
+                lambda: NOW,
+                STS.get(ENDPOINT),
+                {ENVIRONMENT.account},
+                {WEB_HOST},
             ),
             ANN.arn,
         ),

@@ -3,7 +3,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -35,7 +35,7 @@ from openmwaa_runtime.mwaa_api.credentials import issue_credentials
 from openmwaa_runtime.mwaa_api.environment import VARIABLE, EnvironmentDescription
 from openmwaa_runtime.mwaa_api.live_environment import RunningEnvironment
 from openmwaa_runtime.mwaa_api.operations import Operations
-from openmwaa_runtime.mwaa_api.sigv4 import SignatureVerifier, served_hosts
+from openmwaa_runtime.mwaa_api.sigv4 import HOST_PREFIXES, SignatureVerifier, served_hosts
 from openmwaa_runtime.release import installed_release
 
 SCALER_KEY: Final = "OPENMWAA_SCALER_OVERRIDES_KEY"
@@ -61,7 +61,13 @@ def verifiers_of(settings: AuthSettings, store: LoginStore, environ: Mapping[str
     """The verifier of presigned requests, and that of tokens if the account's issuers are configured."""
     endpoint = settings.environment.sts_endpoint(environ)
     sts = StsProofVerifier(
-        settings.environment, endpoint, store, time.time, PinnedHttp(endpoint), settings.role_table.accounts
+        settings.environment,
+        endpoint,
+        store,
+        time.time,
+        PinnedHttp(endpoint),
+        settings.role_table.accounts,
+        host_names(web_urls(environ)),
     )
     found: dict[str, ProofVerifier] = {"sts": sts}
     if settings.token_issuers:
@@ -70,6 +76,19 @@ def verifiers_of(settings: AuthSettings, store: LoginStore, environ: Mapping[str
         }
         found["jwt"] = JwtProofVerifier(settings.environment, issuers, store, time.time)
     return found
+
+
+def web_urls(environ: Mapping[str, str]) -> list[str]:
+    """The addresses of the web server."""
+    return [url for name in ("OPENMWAA_WEB_URL", "OPENMWAA_PRIVATE_WEB_URL") if (url := environ.get(name))]
+
+
+def host_names(urls: Iterable[str]) -> frozenset[str]:
+    """The names of the certificate for these addresses: also inside the VPC, and those of MWAA's API."""
+    hosts = {urlsplit(url).hostname or "" for url in urls}
+    return frozenset(
+        prefix + inside + host for host in hosts for inside in ("", "internal.") for prefix in ("", *HOST_PREFIXES)
+    )
 
 
 def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
@@ -104,10 +123,9 @@ def handlers(environ: Mapping[str, str], airflow: AirflowPort) -> Handler:
         audit=audit,
         single_dags=bool(settings.dag_access),
     )
-    urls = [url for name in ("OPENMWAA_WEB_URL", "OPENMWAA_PRIVATE_WEB_URL") if (url := environ.get(name))]
     verifier = SignatureVerifier(
         region=settings.environment.region,
-        hosts=served_hosts(urls),
+        hosts=served_hosts(web_urls(environ)),
         tokens=tokens,
         clock=time.time,
         revoked=RevokedSessions(store.revoked),

@@ -86,7 +86,7 @@ def endpoints_of(ready: Ready, environment: Environment) -> Endpoints:
         bucket=outputs["source_bucket"],
         dag_prefix=environment.dag_s3_path,
         worker_services=tuple(name for fleet in environment.fleets for name in service_names(fleet)),
-        authorize=login.api_login(environment, ready.paths, addresses["aws"]),
+        authorize=login.api_login(environment, ready.paths, addresses["aws"], ready.web_address),
     )
 
 

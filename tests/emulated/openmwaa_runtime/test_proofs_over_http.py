@@ -24,7 +24,7 @@ from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from tests.support.certificates import certificate_for_localhost
 from tests.support.environments import LEAST
 from tests.support.fake_login_store import FakeLoginStore
-from tests.support.fake_sts import FakeIdentity, FakeIssuer, FakeSts, serve
+from tests.support.fake_sts import WEB_HOST, FakeIdentity, FakeIssuer, FakeSts, serve
 
 pytestmark = pytest.mark.emulated
 
@@ -39,13 +39,13 @@ def test_a_proof_of_the_client_is_accepted(trusted: bool) -> None:
         issuer.url = endpoint
         connection = Connection(Environment.model_validate(LEAST), Path("environment.yaml"), {"aws": endpoint})
         session = boto3.session.Session(ANN.access_key, ANN.secret_key, ANN.token)
-        proof = identity_proof(connection, session, ARN, [endpoint] if trusted else [])
+        proof = identity_proof(connection, session, ARN, [endpoint] if trusted else [], WEB_HOST)
         http, store = PinnedHttp(endpoint), FakeLoginStore()
         if trusted:
             issuers = {endpoint: (issuer.account, IssuerKeys(http))}
             principal = JwtProofVerifier(ARN, issuers, store, time.time).verify(proof)
         else:
-            principal = StsProofVerifier(ARN, endpoint, store, time.time, http, {ARN.account}).verify(proof)
+            principal = StsProofVerifier(ARN, endpoint, store, time.time, http, {ARN.account}, {WEB_HOST}).verify(proof)
     assert (principal.name, principal.session) == ("analysts", None if trusted else "ann")
 
 

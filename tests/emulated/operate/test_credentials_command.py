@@ -66,10 +66,11 @@ def door() -> Iterator[Door]:
 def proven(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proof that shows its parts, and a session for it."""
 
-    def prove(_: Connection, session: str, environment: EnvironmentArn, issuers: Any) -> str:
-        return f"proof of {session} for {environment} {list(issuers)}"
+    def prove(_: Connection, session: str, environment: EnvironmentArn, issuers: Any, host: str) -> str:
+        return f"proof of {session} for {environment} at {host} {list(issuers)}"
 
     monkeypatch.setattr(airflow_login, "identity_proof", prove)
+    monkeypatch.setattr(airflow_login, "web_url", lambda _: "http://airflow.internal:8080")  # the door is a tunnel's
     monkeypatch.setattr(airflow_login, "boto_session", lambda _, profile_name: profile_name)
 
 
@@ -87,7 +88,7 @@ def test_the_proof_is_exchanged_for_keys(door: Door) -> None:
     arn = "arn:aws:airflow:us-east-1:123456789012:environment/example"
     assert path == "/aws_mwaa/exchange"
     assert body == {
-        "proof": f"proof of jane for {arn} ['{ISSUER}']",
+        "proof": f"proof of jane for {arn} at airflow.internal ['{ISSUER}']",
         "purpose": "credentials",
         "role": None,
         "principal": None,

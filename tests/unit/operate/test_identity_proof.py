@@ -23,7 +23,7 @@ from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from openmwaa_runtime.auth.verifier import STS_PROOF_PREFIX
 from tests.support.environments import LEAST
 from tests.support.fake_login_store import FakeLoginStore
-from tests.support.fake_sts import FakeIdentity, FakeIssuer, FakeSts
+from tests.support.fake_sts import WEB_HOST, FakeIdentity, FakeIssuer, FakeSts
 
 ARN = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:environment/production")
 ENDPOINT = "https://sts.eu-west-1.amazonaws.com"
@@ -61,7 +61,9 @@ def session(sts: FakeSts, identity: FakeIdentity = ANN) -> Any:
 
 def caller_of_presigned(proof: str, sts: FakeSts, endpoint: str = ENDPOINT) -> str:
     return (
-        StsProofVerifier(ARN, endpoint, FakeLoginStore(), time.time, sts.get(endpoint), {ARN.account}).verify(proof).arn
+        StsProofVerifier(ARN, endpoint, FakeLoginStore(), time.time, sts.get(endpoint), {ARN.account}, {WEB_HOST})
+        .verify(proof)
+        .arn
     )
 
 
@@ -75,7 +77,7 @@ def caller_of_token(proof: str) -> str:
 )
 def test_without_trusted_issuers_the_proof_is_presigned(identity: FakeIdentity) -> None:
     sts = FakeSts([identity], issuer=ISSUER)
-    proof = identity_proof(connection(), session(sts, identity), ARN, [])
+    proof = identity_proof(connection(), session(sts, identity), ARN, [], WEB_HOST)
     assert sts.requests == []
     assert caller_of_presigned(proof, sts) == identity.arn
     assert identity.secret_key not in proof
@@ -83,13 +85,15 @@ def test_without_trusted_issuers_the_proof_is_presigned(identity: FakeIdentity) 
 
 def test_two_proofs_of_one_second_are_two_proofs() -> None:
     sts = FakeSts([ANN])
-    proofs = {identity_proof(connection(), session(sts), ARN, []) for _ in range(8)}
-    verifier = StsProofVerifier(ARN, ENDPOINT, FakeLoginStore(), time.time, sts.get(ENDPOINT), {ARN.account})
+    proofs = {identity_proof(connection(), session(sts), ARN, [], WEB_HOST) for _ in range(8)}
+    verifier = StsProofVerifier(
+        ARN, ENDPOINT, FakeLoginStore(), time.time, sts.get(ENDPOINT), {ARN.account}, {WEB_HOST}
+    )
     assert [verifier.verify(proof).arn for proof in proofs] == [ANN.arn] * 8
 
 
 def test_with_a_trusted_issuer_the_proof_is_a_token() -> None:
-    proof = identity_proof(connection(), session(FakeSts([ANN], issuer=ISSUER)), ARN, [ISSUER.url])
+    proof = identity_proof(connection(), session(FakeSts([ANN], issuer=ISSUER)), ARN, [ISSUER.url], WEB_HOST)
     assert caller_of_token(proof) == ANN_AS_ROLE
 
 
@@ -106,14 +110,14 @@ REFUSING = FakeIdentity(ANN.arn, ANN.access_key, token=ANN.token, may_get_token=
     ids=["the caller may not", "the account has not enabled it", "the account's issuer is not trusted"],
 )
 def test_without_a_trusted_token_the_proof_is_presigned(sts: FakeSts, issuer: str) -> None:
-    proof = identity_proof(connection(), session(sts), ARN, [issuer])
+    proof = identity_proof(connection(), session(sts), ARN, [issuer], WEB_HOST)
     assert proof.startswith(STS_PROOF_PREFIX)
     assert caller_of_presigned(proof, sts) == ANN.arn
 
 
 def test_credentials_that_sts_does_not_accept_are_an_error() -> None:
     with pytest.raises(CredentialsError, match="InvalidClientTokenId") as raised:
-        identity_proof(connection(), session(FakeSts([], issuer=ISSUER)), ARN, [ISSUER.url])
+        identity_proof(connection(), session(FakeSts([], issuer=ISSUER)), ARN, [ISSUER.url], WEB_HOST)
     assert ANN.secret_key not in str(raised.value)
 
 
@@ -124,14 +128,14 @@ def test_an_sts_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr("time.sleep", lambda _: None)
     with pytest.raises(UnreachableError):
-        identity_proof(connection(), session(sts), ARN, [ISSUER.url])
+        identity_proof(connection(), session(sts), ARN, [ISSUER.url], WEB_HOST)
 
 
 def test_no_credentials_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     without = botocore.session.Session()
     monkeypatch.setattr(without, "get_credentials", lambda: None)
     with pytest.raises(CredentialsError, match="AWS_PROFILE"):
-        identity_proof(connection(), boto3.session.Session(botocore_session=without), ARN, [])
+        identity_proof(connection(), boto3.session.Session(botocore_session=without), ARN, [], WEB_HOST)
 
 
 @pytest.mark.parametrize(
@@ -145,12 +149,12 @@ def test_the_proof_is_for_the_endpoint_of_the_environment(
     if variable:
         monkeypatch.setenv("AWS_ENDPOINT_URL", variable)
     sts = FakeSts([ANN])
-    proof = identity_proof(connection(**endpoints), session(sts), ARN, [])
+    proof = identity_proof(connection(**endpoints), session(sts), ARN, [], WEB_HOST)
     assert caller_of_presigned(proof, sts, "http://127.0.0.1:4566") == ANN.arn
 
 
 def test_credentials_are_printed_nowhere(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        identity_proof(connection(), session(FakeSts([ANN], issuer=ISSUER)), ARN, [ISSUER.url])
+        identity_proof(connection(), session(FakeSts([ANN], issuer=ISSUER)), ARN, [ISSUER.url], WEB_HOST)
     output = "".join(capsys.readouterr()) + caplog.text
     assert not [secret for secret in (ANN.secret_key, ANN.token or "") if secret in output]

@@ -2,8 +2,9 @@
 """The proof that needs no permission: a presigned `sts:GetCallerIdentity` that names this environment.
 
 The caller signs; this server sends the request, and STS verifies it. Nothing of the caller's text is sent on but values
-of a known form: the request is built from them, to the configured STS, with this environment's ARN and a nonce in a
-signed header. So a proof for another environment, Region or partition has a wrong signature.
+of a known form: the request is built from them, to the configured STS, with this environment's ARN, a host name of this
+server and a nonce in a signed header. So a proof for another environment, server, Region or partition has a wrong
+signature.
 """
 
 import calendar
@@ -45,8 +46,9 @@ class StsProofVerifier:
         clock: Callable[[], float],
         get: HttpGet,
         accounts: Collection[str],
+        hosts: Collection[str],
     ) -> None:
-        """Principals of other accounts than `accounts` are refused: anyone has one."""
+        """Principals of other accounts than `accounts` are refused: anyone has one. `hosts` are this server's names."""
         if not _ENDPOINT.fullmatch(endpoint):
             raise UsageError(f"{endpoint!r} is not the URL of an STS endpoint, such as https://{environment.sts_host}")
         self._environment = environment
@@ -55,6 +57,7 @@ class StsProofVerifier:
         self._clock = clock
         self._get = get
         self._accounts = accounts
+        self._hosts = hosts
         required = {
             "Action": "GetCallerIdentity",
             "Version": "2011-06-15",
@@ -71,14 +74,18 @@ class StsProofVerifier:
 
     def verify(self, proof: str) -> Principal:
         """Return the caller that STS names."""
-        url, _, nonce = _url(proof).partition("#")
+        url, _, bound = _url(proof).partition("#")
+        host, _, nonce = bound.partition("#")
+        if host not in self._hosts:
+            own = min(self._hosts, key=len)
+            raise ProofError(f"the proof of identity is for another address; that of this web server is {own}")
         if not _NONCE.fullmatch(nonce):
             raise ProofError("the proof of identity has no nonce of 32 hexadecimal digits")
         parameters = self._parameters(url)
         signed_at = self._signed_at(parameters)
         status, body = self._get(
             "/?" + urlencode(sorted(parameters.items())),  # no value has a space
-            {ENVIRONMENT_HEADER: f"{self._environment}#{nonce}"},
+            {ENVIRONMENT_HEADER: f"{self._environment}#{host}#{nonce}"},
         )
         arn, account = _identity(status, body)
         principal = Principal.read(arn, Proof.STS)

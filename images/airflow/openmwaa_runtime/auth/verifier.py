@@ -6,10 +6,16 @@ from typing import Protocol
 from openmwaa_runtime.auth.principal import Principal
 
 ENVIRONMENT_HEADER = "x-openmwaa-environment"
-"""The signed header of a presigned `sts:GetCallerIdentity`: the environment's ARN, `#` and the proof's nonce."""
+"""The signed header of a presigned `sts:GetCallerIdentity`: the environment's ARN, the web server's host and a nonce.
+
+`#` is between them. With the host, a server of another name that receives a proof cannot use it here.
+"""
 
 STS_PROOF_PREFIX = "openmwaa-v1."
-"""Before the base64url of a presigned URL, `#` and a nonce, without padding. A proof without it is a JSON Web Token."""
+"""Before the base64url, without padding, of a presigned URL, host and nonce, with `#` between them.
+
+A proof without it is a JSON Web Token.
+"""
 
 
 class ProofVerifier(Protocol):

@@ -21,7 +21,7 @@ from openmwaa_runtime.auth.jwt_proof import IssuerKeys, JwtProofVerifier
 from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from openmwaa_runtime.auth.verifier import STS_PROOF_PREFIX, ProofVerifier
 from tests.support.fake_login_store import FakeLoginStore
-from tests.support.fake_sts import NONCE, FakeIdentity, FakeIssuer, FakeSts, presigned_url
+from tests.support.fake_sts import NONCE, WEB_HOST, FakeIdentity, FakeIssuer, FakeSts, presigned_url
 
 EXAMPLES = settings(
     max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "100")),
@@ -45,7 +45,7 @@ KEYS = IssuerKeys(lambda _, __: (200, json.dumps(ISSUER.jwks).encode()), lambda:
 
 def of_sts(environment: EnvironmentArn = ENVIRONMENT) -> ProofVerifier:
     return StsProofVerifier(
-        environment, ENDPOINT, FakeLoginStore(), lambda: NOW, STS.get(ENDPOINT), {environment.account}
+        environment, ENDPOINT, FakeLoginStore(), lambda: NOW, STS.get(ENDPOINT), {environment.account}, {WEB_HOST}
     )
 
 
@@ -68,7 +68,7 @@ def encode(data: bytes) -> str:
 
 
 def presigned(url: str) -> str:
-    return STS_PROOF_PREFIX + encode(f"{url}#{NONCE}".encode(errors="surrogatepass"))
+    return STS_PROOF_PREFIX + encode(f"{url}#{WEB_HOST}#{NONCE}".encode(errors="surrogatepass"))
 
 
 @st.composite

@@ -13,8 +13,9 @@ from openmwaa_runtime.auth.principal import PrincipalKind, Proof
 from openmwaa_runtime.auth.sts_proof import StsProofVerifier
 from openmwaa_runtime.auth.verifier import STS_PROOF_PREFIX
 from openmwaa_runtime.errors import UsageError
+from openmwaa_runtime.web_handlers import host_names
 from tests.support.fake_login_store import FakeLoginStore
-from tests.support.fake_sts import NONCE, FakeIdentity, FakeSts, caller_identity, presigned_url
+from tests.support.fake_sts import NONCE, WEB_HOST, FakeIdentity, FakeSts, caller_identity, presigned_url
 
 NOW = 1_600_000_000.0
 ENVIRONMENT = EnvironmentArn.read("arn:aws:airflow:eu-west-1:123456789012:environment/production")
@@ -36,14 +37,14 @@ class StsProofs:
         self.sts = FakeSts([USER, ROLE, *others], environment.region, lambda: NOW)
         self.store = FakeLoginStore()
         self.verifier = StsProofVerifier(
-            environment, endpoint, self.store, lambda: NOW, self.sts.get(endpoint), ACCOUNTS
+            environment, endpoint, self.store, lambda: NOW, self.sts.get(endpoint), ACCOUNTS, {WEB_HOST}
         )
 
     def verify_url(self, url: str) -> str:
         return self.verifier.verify(encode(url)).arn
 
 
-def encode(url: str, nonce: str = f"#{NONCE}") -> str:
+def encode(url: str, nonce: str = f"#{WEB_HOST}#{NONCE}") -> str:
     return STS_PROOF_PREFIX + base64.urlsafe_b64encode(f"{url}{nonce}".encode()).rstrip(b"=").decode()
 
 
@@ -102,7 +103,10 @@ def test_the_request_to_sts_is_built_from_known_values(proofs: StsProofs) -> Non
     names = [pair.split("=")[0] for pair in url.removeprefix(f"{ENDPOINT}/?").split("&")]
     assert names == sorted(names)
     assert len(names) == 9
-    assert headers == {"host": "sts.eu-west-1.amazonaws.com", "x-openmwaa-environment": f"{ENVIRONMENT}#{NONCE}"}
+    assert headers == {
+        "host": "sts.eu-west-1.amazonaws.com",
+        "x-openmwaa-environment": f"{ENVIRONMENT}#{WEB_HOST}#{NONCE}",
+    }
 
 
 def test_an_endpoint_without_tls_must_be_configured() -> None:
@@ -210,8 +214,10 @@ URL_ATTACKS = {
     "a lifetime with a sign": replaced("Expires=60", "Expires=%2B60"),
     "a negative lifetime": replaced("Expires=60", "Expires=-60"),
     "no environment in the signature": signed(headers={}),
-    "a further signed header": signed(headers={"x-openmwaa-environment": f"{ENVIRONMENT}#{NONCE}", "x-other": "1"}),
-    "another signed header instead": signed(headers={"x-k8s-aws-id": f"{ENVIRONMENT}#{NONCE}"}),
+    "a further signed header": signed(
+        headers={"x-openmwaa-environment": f"{ENVIRONMENT}#{WEB_HOST}#{NONCE}", "x-other": "1"}
+    ),
+    "another signed header instead": signed(headers={"x-k8s-aws-id": f"{ENVIRONMENT}#{WEB_HOST}#{NONCE}"}),
     "signed headers in upper case": replaced("host%3Bx-openmwaa", "Host%3BX-openmwaa"),
     "signed headers in another order": replaced("host%3Bx-openmwaa-environment", "x-openmwaa-environment%3Bhost"),
     "a line break in the signed headers": replaced("host%3B", "host%0D%0Ax%3A1%3B"),
@@ -263,13 +269,13 @@ ENCODING_ATTACKS = {
     "characters outside ASCII": f"{PROOF}ä",
     "a URL outside ASCII": encode(VALID.replace("AKIA", "ÄKIA")),
     "no nonce": encode(VALID, ""),
-    "an empty nonce": encode(VALID, "#"),
-    "a short nonce": encode(VALID, f"#{NONCE[1:]}"),
-    "a long nonce": encode(VALID, f"#{NONCE}0"),
-    "a nonce in upper case": encode(VALID, f"#{NONCE.upper()}"),
-    "a line break after the nonce": encode(VALID, f"#{NONCE}\n"),
-    "a header in the nonce": encode(VALID, f"#{NONCE}\r\nhost: evil"),
-    "two nonces": encode(VALID, f"#{NONCE}#{NONCE}"),
+    "an empty nonce": encode(VALID, f"#{WEB_HOST}#"),
+    "a short nonce": encode(VALID, f"#{WEB_HOST}#{NONCE[1:]}"),
+    "a long nonce": encode(VALID, f"#{WEB_HOST}#{NONCE}0"),
+    "a nonce in upper case": encode(VALID, f"#{WEB_HOST}#{NONCE.upper()}"),
+    "a line break after the nonce": encode(VALID, f"#{WEB_HOST}#{NONCE}\n"),
+    "a header in the nonce": encode(VALID, f"#{WEB_HOST}#{NONCE}\r\nhost: evil"),
+    "two nonces": encode(VALID, f"#{WEB_HOST}#{NONCE}#{NONCE}"),
     "the plain URL": STS_PROOF_PREFIX + VALID,
     "too long": encode(signed(FakeIdentity(USER.arn, token="t" * 16_000))),
     "gigantic": STS_PROOF_PREFIX + "A" * 10_000_000,
@@ -310,7 +316,40 @@ def test_sts_refuses_a_wrong_signature(proofs: StsProofs, url: str) -> None:
 
 def test_the_nonce_is_signed(proofs: StsProofs) -> None:
     with pytest.raises(ProofError, match="SignatureDoesNotMatch"):
-        proofs.verifier.verify(encode(VALID, f"#{NONCE[::-1]}"))
+        proofs.verifier.verify(encode(VALID, f"#{WEB_HOST}#{NONCE[::-1]}"))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "",
+        WEB_HOST.upper(),
+        f"{WEB_HOST}.",
+        f"{WEB_HOST}.evil.example",
+        f"evil-{WEB_HOST}",
+        f"{WEB_HOST}:8443",
+        f" {WEB_HOST}",
+    ],
+)
+def test_a_proof_for_another_web_server_is_refused(proofs: StsProofs, host: str) -> None:
+    url = signed(headers={"x-openmwaa-environment": f"{ENVIRONMENT}#{host}#{NONCE}"})
+    with pytest.raises(ProofError, match=f"for another address; that of this web server is {WEB_HOST}"):
+        proofs.verifier.verify(encode(url, f"#{host}#{NONCE}"))
+    assert proofs.sts.requests == []
+
+
+def test_a_server_cannot_write_the_name_of_another_one_into_a_proof(proofs: StsProofs) -> None:
+    url = signed(headers={"x-openmwaa-environment": f"{ENVIRONMENT}#evil.example#{NONCE}"})
+    with pytest.raises(ProofError, match="SignatureDoesNotMatch"):
+        proofs.verifier.verify(encode(url))
+    assert proofs.store.used == {}
+
+
+def test_the_names_of_a_web_server_are_those_of_its_certificate() -> None:
+    names = host_names(["https://airflow.example.com", "https://internal.airflow.example.com:8443"])
+    assert {"airflow.example.com", "env.airflow.example.com", "api.internal.airflow.example.com"} <= names
+    assert not [name for name in names if not name.endswith("airflow.example.com")]
 
 
 def test_a_proof_is_valid_once(proofs: StsProofs) -> None:
@@ -327,7 +366,9 @@ def test_another_proof_of_the_same_caller_is_another_one(proofs: StsProofs) -> N
 
 
 def test_two_servers_share_the_memory_of_used_proofs(proofs: StsProofs) -> None:
-    other = StsProofVerifier(ENVIRONMENT, ENDPOINT, proofs.store, lambda: NOW, proofs.sts.get(ENDPOINT), ACCOUNTS)
+    other = StsProofVerifier(
+        ENVIRONMENT, ENDPOINT, proofs.store, lambda: NOW, proofs.sts.get(ENDPOINT), ACCOUNTS, {WEB_HOST}
+    )
     other.verify(encode(VALID))
     with pytest.raises(ProofError, match="used before"):
         proofs.verify_url(VALID)
@@ -351,7 +392,7 @@ def answering(status: int, body: bytes | str) -> StsProofVerifier:
     def get(_: str, __: Mapping[str, str]) -> tuple[int, bytes]:
         return status, content
 
-    return StsProofVerifier(ENVIRONMENT, ENDPOINT, FakeLoginStore(), lambda: NOW, get, ACCOUNTS)
+    return StsProofVerifier(ENVIRONMENT, ENDPOINT, FakeLoginStore(), lambda: NOW, get, ACCOUNTS, {WEB_HOST})
 
 
 GOOD = caller_identity(USER.arn, "123456789012")
