@@ -248,4 +248,7 @@ def _access(run: StepRunner) -> dict[str, Any]:
         run.say(f"User      admin\nPassword  {found['password_command']}")
     for name, target in found["required_dns_records"].items():
         run.say(f"DNS       {name} must point to {target}")
+    if not secret:
+        found["login_command"] = run.connection.command("login")
+        run.say(f"Log in: {found['login_command']}")
     return found

@@ -8,7 +8,8 @@ names the step, and the version gets a label when all services have read the las
 import base64
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
@@ -135,9 +136,9 @@ class Rotation:
 
     def _versions(self) -> Mapping[str, Collection[str]]:
         """Return the labels of each version, by its ID."""
-        answer = self._call("describe_secret", "secretsmanager:DescribeSecret")
-        versions: Mapping[str, Collection[str]] = answer["VersionIdsToStages"]
-        return versions
+        with self._client("DescribeSecret") as client:
+            versions: Mapping[str, Collection[str]] = client.describe_secret(SecretId=self.secret)["VersionIdsToStages"]
+            return versions
 
     def _put(self, step: Step) -> None:
         """Write the value of a step."""
@@ -147,13 +148,11 @@ class Rotation:
         # Only the new Fernet key depends on the old one, so the other rotation needs no permission to read.
         old = ""
         if self.name == "fernet-key":
-            old = self._call("get_secret_value", "secretsmanager:GetSecretValue")["SecretString"]
-        self._call(
-            "put_secret_value",
-            "secretsmanager:PutSecretValue",
-            SecretString=step.value(old),
-            ClientRequestToken=f"{_prefix(step)}{secrets.token_hex(16)}",
-        )
+            with self._client("GetSecretValue") as client:
+                old = client.get_secret_value(SecretId=self.secret)["SecretString"]
+        token = f"{_prefix(step)}{secrets.token_hex(16)}"
+        with self._client("PutSecretValue") as client:
+            client.put_secret_value(SecretId=self.secret, SecretString=step.value(old), ClientRequestToken=token)
 
     def _finish(self) -> None:
         versions = self._versions()
@@ -161,13 +160,13 @@ class Rotation:
         self._label(FINISHED, MoveToVersionId=_holder(versions, "AWSCURRENT"), **former)
 
     def _label(self, label: str, **versions: str) -> None:
-        self._call(
-            "update_secret_version_stage", "secretsmanager:UpdateSecretVersionStage", VersionStage=label, **versions
-        )
+        with self._client("UpdateSecretVersionStage") as client:
+            client.update_secret_version_stage(SecretId=self.secret, VersionStage=label, **versions)
 
-    def _call(self, method: str, permission: str, **arguments: Any) -> Any:
-        with aws_errors(self.connection, permission, f"the secret {self.secret}"):
-            return getattr(self.connection.client("secretsmanager"), method)(SecretId=self.secret, **arguments)
+    @contextmanager
+    def _client(self, operation: str) -> Iterator[Any]:
+        with aws_errors(self.connection, f"secretsmanager:{operation}", f"the secret {self.secret}"):
+            yield self.connection.client("secretsmanager")
 
     def _deploy(self, names: Collection[str], progress: Callable[[str], None], end: float) -> WaitStatus:
         """Start new tasks beside the old ones, and wait until no old one is left."""

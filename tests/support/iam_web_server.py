@@ -327,6 +327,16 @@ def _expiry(token: str) -> int:
     return int(_claims(token)["exp"])
 
 
+def open_sessions(server: WebServer) -> dict[str, Any]:
+    """The token of a new session, and the answers to it and to one that was open before."""
+    new, before = server.token("Viewer"), os.environ.get("OPENMWAA_TEST_SESSION", "")
+    return {
+        "token": new,
+        "new": server.status("GET", "/api/v2/dags", new),
+        "before": [server.status("GET", "/api/v2/dags", before), server.status("GET", "/api/v2/dags", cookie=before)],
+    }
+
+
 def main(*parts: str, apps: str = "core") -> None:
     """Run some of the functions above, print their results. `apps` is Airflow's option; `all` has the API of tasks."""
     server = WebServer(apps)

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from openmwaa_runtime.settings import airflow_environment
 from tests.support.airflow import VERSION, run_airflow_program
+from tests.support.container_env import CONTAINER
 from tests.support.iam_web_server import OPTIONS
 
 ANSWERS = Path(__file__).resolve().parents[2] / "support" / f"fab_answers-{VERSION}.json"
@@ -17,9 +19,9 @@ PAGES = ("matrix", "open_routes", "menus")
 SESSIONS = ("sessions", "slow_database", "strangers", "verified", "foreign", "doors", "dag_access")
 
 
-def run(folder: Path, *parts: str, apps: str = "core") -> dict[str, Any]:
+def run(folder: Path, *parts: str, apps: str = "core", **more: str) -> dict[str, Any]:
     program = f"from tests.support.iam_web_server import main; main(*{parts!r}, apps={apps!r})"
-    found: dict[str, Any] = run_airflow_program(program, folder, **OPTIONS)
+    found: dict[str, Any] = run_airflow_program(program, folder, **{**OPTIONS, **more})
     return found
 
 
@@ -177,3 +179,22 @@ def test_a_dag_is_mapped_as_soon_as_it_exists(server: dict[str, Any]) -> None:
 
 def test_a_row_for_dags_raises_no_other_permission(server: dict[str, Any]) -> None:
     assert server["dag_access"]["an Admin row gives no list of events"] == 403
+
+
+@pytest.mark.slow
+def test_a_new_session_secret_ends_open_sessions_and_a_restart_does_not(tmp_path: Path) -> None:
+    def seen(api_secret_key: str, session: str = "") -> dict[str, Any]:
+        container = {**CONTAINER, "OPENMWAA_API_SECRET_KEY": api_secret_key}
+        secret = airflow_environment("web-server", container, "0.0.0.0")["AIRFLOW__API_AUTH__JWT_SECRET"]
+        variables = {"OPENMWAA_API_SECRET_KEY": api_secret_key, "AIRFLOW__API_AUTH__JWT_SECRET": secret}
+        answers: dict[str, Any] = run(tmp_path, "open_sessions", **variables, OPENMWAA_TEST_SESSION=session)[
+            "open_sessions"
+        ]
+        return answers
+
+    first = seen("the first secret")
+    assert first["new"] == 200
+    restarted = seen("the first secret", first["token"])
+    assert (restarted["new"], restarted["before"]) == (200, [200, 200])
+    rotated = seen("the second secret", first["token"])
+    assert (rotated["new"], rotated["before"]) == (200, [403, 403])

@@ -241,12 +241,17 @@ PAGES = {
     "ecs:DescribeTaskDefinition": "pipeline.md",
     "ecs:DescribeTasks": "pipeline.md",
     "ecs:ListTasks": "pipeline.md",
+    "ecs:UpdateService": "rotate-secrets.md",
     "logs:FilterLogEvents": "explain.md",
     "logs:GetLogEvents": "pipeline.md",
     "rds:DescribeDBInstances": "sleep.md",
     "s3:DeleteObjects": "dags.md",
     "s3:HeadObject": "dags.md",
     "s3:PutObject": "dags.md",
+    "secretsmanager:DescribeSecret": "rotate-secrets.md",
+    "secretsmanager:GetSecretValue": "rotate-secrets.md",
+    "secretsmanager:PutSecretValue": "rotate-secrets.md",
+    "secretsmanager:UpdateSecretVersionStage": "rotate-secrets.md",
     "ssm:DeleteParameters": "destroy.md",
     "ssm:GetParameter": "scale-by-hand.md",
     "ssm:GetParameterHistory": "scale-by-hand.md",
@@ -257,7 +262,8 @@ PAGES = {
 
 def test_the_documentation_has_every_call_of_the_commands() -> None:
     found = operations(
-        ("openmwaa/operate", "openmwaa/cli", "openmwaa/plan"), ("ecs", "logs", "rds", "s3", "sqs", "ssm")
+        ("openmwaa/operate", "openmwaa/cli", "openmwaa/plan"),
+        ("ecs", "logs", "rds", "s3", "secretsmanager", "sqs", "ssm"),
     )
     assert found == set(PAGES)
     for action, page in PAGES.items():

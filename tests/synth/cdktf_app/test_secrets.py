@@ -19,7 +19,7 @@ GIVEN = {
     "triggerer/dag-syncer": set[str](),
     "triggerer/triggerer": {AIRFLOW, FERNET},
     "execution-api/execution-api": {AIRFLOW, FERNET, API, JWT},
-    "web-server/web-server": {AIRFLOW, FERNET, API, JWT, OVERRIDES["web-server/web-server"]},
+    "web-server/web-server": {AIRFLOW, FERNET, API, OVERRIDES["web-server/web-server"]},
     "worker-default/dag-syncer": set[str](),
     "worker-default/worker": {CELERY},
     "scaler/scaler": {"SCALER_DATABASE_PASSWORD", "SCALER_SIGNING_SEED", OVERRIDES["scaler/scaler"]},

@@ -28,6 +28,7 @@ RUN_ELSEWHERE = {
     r"openmwaa scale\b.*": "tests/emulated/test_scale_command.py: every one of the page",
     r"openmwaa explain\b.*": "tests/emulated/test_explain_command.py: every one of the page",
     r"openmwaa (sleep|wake)\b.*": "tests/unit/operate/test_sleep.py; tests/e2e",
+    r"openmwaa rotate\b.*": "tests/unit/operate/test_rotation.py; tests/e2e/test_rotate.py",
     r"openmwaa rollout\b.*": "tests/unit/operate/test_rollouts.py: every one of the page",
     r"openmwaa plan\b.*": "tests/emulated/plan/test_command.py",
     r"openmwaa (deploy|destroy)\b.*": "tools/verify/test_deploy.py; tests/unit/deploy: every one of the pages",

@@ -125,6 +125,8 @@ def test_with_iam_login_there_is_no_password_to_show(world: World, monkeypatch: 
     details = deployed(world).report.details
     assert details["web_url"] == "http://web"
     assert not {"user", "password_command"} & set(details)
+    assert "login" in details["login_command"].split()
+    assert world.text.rstrip().endswith(f"Log in: {details['login_command']}")
 
 
 @pytest.mark.parametrize("interrupt", [False, True], ids=["fault", "Ctrl-C"])

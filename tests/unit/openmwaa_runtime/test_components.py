@@ -2,6 +2,7 @@
 """The command lines of the components."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +13,7 @@ from openmwaa_runtime import __main__ as entry
 from openmwaa_runtime import components
 from openmwaa_runtime.components import arguments, hostname_for, login_for, run_command, start
 from openmwaa_runtime.database import Login
-from openmwaa_runtime.errors import NotPreparedError, StartupError, UsageError
+from openmwaa_runtime.errors import NotPreparedError, PreparationError, StartupError, UsageError
 from openmwaa_runtime.task_metadata import TaskIdentity
 
 IDENTITY = TaskIdentity("127.40.1.7", "0123456789abcdef")
@@ -65,6 +66,27 @@ def test_a_component_starts_airflow(
     assert started.value.environ["AIRFLOW_HOME"] == f"{tmp_path}/airflow"
     assert container.items() <= started.value.environ.items(), "the variables of the task definition must not change"
     assert len(waited) == 1, "Airflow must not start before the database is prepared"
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_scheduler_with_two_fernet_keys_encrypts_the_database_with_the_first_one(
+    container: dict[str, str], tmp_path: Path, waited: list[Login], monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    container |= {"HOME": str(tmp_path), "OPENMWAA_FERNET_KEY": "new,old"}
+    keys: list[str] = []
+
+    def run(command: list[str], *, env: dict[str, str], check: bool) -> subprocess.CompletedProcess[str]:
+        assert command == [sys.executable, "-m", "airflow", "rotate-fernet-key"]
+        keys.append(env["AIRFLOW__CORE__FERNET_KEY"])
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(PreparationError if status else ExecError):
+        start("scheduler", container, run_airflow=run_airflow)
+    with pytest.raises(ExecError):
+        start("triggerer", container, run_airflow=run_airflow)
+    assert keys == ["new,old"]
+    assert waited
 
 
 def test_a_command_has_the_database_and_the_keys_of_the_environment(container: dict[str, str]) -> None:

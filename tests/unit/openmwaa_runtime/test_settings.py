@@ -74,11 +74,23 @@ def test_a_component_gets(container: dict[str, str], component: str, variable: s
     assert airflow_environment(component, container, ADDRESS)[variable] == value
 
 
+def test_sessions_and_running_tasks_have_different_secrets(container: dict[str, str]) -> None:
+    def secret(component: str, **changes: str) -> str:
+        return airflow_environment(component, {**container, **changes}, ADDRESS)["AIRFLOW__API_AUTH__JWT_SECRET"]
+
+    sessions = secret("web-server")
+    assert len(sessions) == 64, "HS512 needs 64 bytes"
+    assert sessions not in (container["OPENMWAA_API_SECRET_KEY"], secret("execution-api"))
+    assert secret("web-server", OPENMWAA_JWT_SECRET="another") == sessions
+    assert secret("web-server", OPENMWAA_API_SECRET_KEY="another") != sessions
+    assert secret("execution-api", OPENMWAA_API_SECRET_KEY="another") == secret("scheduler") == "secret-jwt"
+
+
 @pytest.mark.parametrize(
     ("component", "variable"),
     [
         ("worker", "AIRFLOW__CORE__FERNET_KEY"),
-        ("worker", "AIRFLOW__API_AUTH__JWT_SECRET"),
+        *((component, "AIRFLOW__API_AUTH__JWT_SECRET") for component in ("worker", "dag-processor", "triggerer")),
         ("worker", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"),
         ("execution-api", "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS"),
         ("scheduler", "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS"),
