@@ -105,7 +105,7 @@ class ServedEnvironment:
 
     def proof(self, identity: FakeIdentity = OP) -> str:
         """A new proof of an identity for this environment."""
-        return presigned_identity(identity.credentials, self.arn, self.sts)
+        return presigned_identity(identity.credentials, self.arn, self.sts, "127.0.0.1")
 
     def exchange(self, url: str, purpose: str, proof: str | None = None) -> tuple[int, Any]:
         """Send a proof to a web server."""
