@@ -85,10 +85,10 @@ def find_target(policy: LookAheadPolicy, forecast: Forecast, capacity: Capacity,
     use_s = step_s * (len(forecast.slots) - launched)
     peak = max(mean + 4 * spread for mean, spread in zip(forecast.slots, forecast.spread, strict=True))
     most = min(capacity.maximum, math.ceil(peak / capacity.slots))
-    keep = _cheapest(with_kept, policy.wait_worth, KEEP_SHARE * launch_s, most)
-    # A backlog that its workers leave behind can need more workers than the peak.
-    launch = _cheapest(with_launched, policy.wait_worth, use_s, capacity.maximum if most else 0)
     existing = capacity.serving + len(capacity.arriving) + capacity.draining
+    keep = _cheapest(with_kept, policy.wait_worth, KEEP_SHARE * launch_s, existing, most)
+    # A backlog that its workers leave behind can need more workers than the peak.
+    launch = _cheapest(with_launched, policy.wait_worth, use_s, existing, capacity.maximum if most else 0)
     return LookAheadTarget(launch, min(keep, existing))
 
 
@@ -120,13 +120,26 @@ def _above(difference: float, spread: float) -> float:
     return spread * (density + z * (1 + math.erf(z / ROOT_2)) / 2)
 
 
-def _cheapest(wait: Callable[[int], float], worth: float, cost_s: float, maximum: int) -> int:
-    """Return the smallest number of workers at which one more saves less than it costs; the wait is convex."""
-    low, high = 0, maximum
+def _cheapest(wait: Callable[[int], float], worth: float, cost_s: float, guess: int, maximum: int) -> int:
+    """Return the smallest number of workers at which one more saves less than it costs, from a guess that is near."""
+    waits: dict[int, float] = {}
+
+    def is_enough(workers: int) -> bool:
+        for number in (workers, workers + 1):
+            if number not in waits:
+                waits[number] = wait(number)
+        return worth * (waits[workers] - waits[workers + 1]) < cost_s
+
+    low, high, step, probe = 0, maximum, 1, min(guess, maximum - 1)
+    below = above = False
     while low < high:
-        middle = (low + high) // 2
-        if worth * (wait(middle) - wait(middle + 1)) < cost_s:
-            high = middle
+        if is_enough(probe):
+            high, below = probe, True
         else:
-            low = middle + 1
+            low, above = probe + 1, True
+        step *= 2
+        if below and above:
+            probe = (low + high) // 2
+        else:
+            probe = max(low, high - step) if below else min(high - 1, low + step - 1)
     return low

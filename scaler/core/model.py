@@ -66,7 +66,7 @@ class MetricPolicy:
 class LookAheadPolicy:
     """The trade of the look-ahead: a worker for one second against the wait of tasks."""
 
-    wait_worth: float = 6.0
+    wait_worth: float = 1.0
     """How many worker-seconds it is worth that a task waits one second less."""
     launch_s: float = 60.0
     """From the request of a worker to its first task, until launches have been seen."""

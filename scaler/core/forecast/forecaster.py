@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Iterable
 
 from scaler.core.forecast.expected_run import ExpectedTask, Outlook, expect_new_run, expect_run
-from scaler.core.forecast.plan import AirflowPlan, RunInProgress, TaskDuration
+from scaler.core.forecast.plan import AirflowPlan, DagShape, NextRun, RunInProgress, TaskDuration
 from scaler.core.model import Forecast
 
 STEP_S = 5.0
@@ -21,6 +21,7 @@ class Forecaster:
 
     def __init__(self) -> None:
         self._memo: dict[str, tuple[RunInProgress, list[ExpectedTask], float, float]] = {}
+        self._due: dict[NextRun, tuple[DagShape, list[ExpectedTask], float]] = {}
 
     def expect(
         self, plan: AirflowPlan, now: float, *, horizon_s: float, unknown_s: float, draining: Collection[str] = ()
@@ -41,9 +42,16 @@ class Forecaster:
             memo[run.run_id] = found
             curve.add(found[1])
         self._memo = memo
-        for due in plan.next_runs:
-            if due.at < now + horizon_s and due.dag_id in plan.shapes:
-                curve.add(expect_new_run(plan.shapes[due.dag_id], max(now, due.at), outlook))
+        due = {}
+        for item in plan.next_runs:
+            shape = plan.shapes.get(item.dag_id)
+            if item.at < now + horizon_s and shape is not None:
+                known = self._due.get(item)
+                if known is None or known[0] is not shape or item.at < now or not known[2] <= now < known[2] + MEMO_S:
+                    known = shape, expect_new_run(shape, max(now, item.at), outlook), now
+                due[item] = known
+                curve.add(known[1])
+        self._due = due
         return curve.forecast(plan)
 
 
@@ -60,7 +68,7 @@ class _Curve:
 
     def add(self, tasks: Iterable[ExpectedTask]) -> None:
         """Add the probability of each task to hold a slot, to each step."""
-        now, steps, slots = self._now, self._steps, self._slots
+        now, steps = self._now, self._steps
         for start, end, spread_s, instances, runs, worker in tasks:
             first, last = (start - now) / STEP_S, (end - now) / STEP_S
             if worker is not None and worker in self._draining:
@@ -71,30 +79,32 @@ class _Curve:
             if not runs:
                 self._seconds += (last - first) * STEP_S * instances
                 self._tasks += instances
-            if spread > SHARP_STEPS:
-                self._add_uncertain(first, last, spread, instances)
-                continue
-            first, last = max(0.0, first), min(float(steps), last)
-            if last <= first:
-                continue
-            left, right = int(first), int(last)
-            if left == right:
-                slots[left] += (last - first) * instances
-                continue
-            slots[left] += (left + 1 - first) * instances
-            for step in range(left + 1, right):
-                slots[step] += instances
-            slots[right] += (last - right) * instances
+            certain = last - spread if spread > SHARP_STEPS else last
+            self._add_certain(max(0.0, first), min(float(steps), certain), instances)
+            if certain < last:
+                self._add_uncertain(max(first, certain), last + spread, instances)
 
-    def _add_uncertain(self, first: float, last: float, spread: float, instances: float) -> None:
-        """The end is uniform between `last - spread` and `last + spread`."""
-        slots, variance = self._slots, self._variance
-        earliest, width = max(first, last - spread), last + spread - max(first, last - spread)
-        for step in range(max(0, int(first)), min(self._steps, int(last + spread) + 1)):
-            over = (step + 0.5 - earliest) / width
-            share = instances * min(1.0, step + 1 - first) * (1.0 if over < 0.0 else 1.0 - over if over < 1.0 else 0.0)
-            slots[step] += share
-            variance[step] += share * (1.0 - share / instances)
+    def _add_certain(self, first: float, last: float, instances: float) -> None:
+        if last <= first:
+            return
+        slots, left, right = self._slots, int(first), int(last)
+        if left == right:
+            slots[left] += (last - first) * instances
+            return
+        slots[left] += (left + 1 - first) * instances
+        for step in range(left + 1, right):
+            slots[step] += instances
+        slots[right] += (last - right) * instances
+
+    def _add_uncertain(self, first: float, last: float, instances: float) -> None:
+        """The end is uniform between `first` and `last`."""
+        slots, variance, width = self._slots, self._variance, last - first
+        for step in range(max(0, int(first)), min(self._steps, int(last) + 1)):
+            begin, end = max(step, first), min(step + 1, last)
+            share = (last - (begin + end) / 2) / width
+            held = share * (end - begin) * instances
+            slots[step] += held
+            variance[step] += held * (1.0 - share)
 
     def forecast(self, plan: AirflowPlan) -> Forecast:
         """Return the sum."""

@@ -44,8 +44,8 @@ def capacity(serving: int, *arriving: float, draining: int = 0) -> Capacity:
         pytest.param(forecast(12), capacity(1), 3, 1, id="only workers that exist are kept"),
         pytest.param(forecast(12), capacity(1, draining=2), 3, 3, id="a draining worker is kept too"),
         pytest.param(forecast(*[0] * 13, 12), capacity(3), 3, 0, id="a launch is in time: none is kept for it"),
-        pytest.param(forecast(*[0] * 10, 12), capacity(3), 3, 3, id="too early for a launch: three are kept"),
-        pytest.param(forecast(100, 0), capacity(5), 0, 5, id="a burst ends before a launch"),
+        pytest.param(forecast(*[0] * 8, 12), capacity(3), 3, 3, id="too early for a launch: three are kept"),
+        pytest.param(forecast(100, 0, task_s=2.0), capacity(5), 0, 5, id="a burst ends before a launch"),
         pytest.param(forecast(0.2, 0, task_s=1.0), capacity(0), 1, 0, id="a short task waits, and no worker is there"),
     ],
 )
@@ -75,7 +75,9 @@ def test_an_uncertain_demand_has_the_wait_of_a_normal_one(mean: float, spread: f
     weights = [2.718281828459045 ** (-(x * x) / (2 * spread * spread)) for x in values]
     above = sum(w * max(0.0, mean + x - 10) for x, w in zip(values, weights, strict=True)) / sum(weights)
     one = Forecast(0.0, 5.0, (mean,), (spread,), 5.0, 0, 0.0)
-    assert wait_s(one, [10], 0) == pytest.approx((above + above * 5 / 5.0) * 5, rel=1e-3, abs=1e-6)
+    assert wait_s(one, [10], 0) == pytest.approx(
+        (above + above * 5 / 5.0) * 5, rel=1e-3, abs=1e-4
+    )  # 0 beyond 4 spreads
 
 
 slots = st.lists(st.floats(0, 200), min_size=STEPS, max_size=STEPS)
