@@ -10,14 +10,16 @@ Progress = Callable[[str], None]  # prints a line
 
 
 @contextmanager
-def reported(step: str, progress: Progress, *, first_s: float = 2.0, every_s: float = 5.0) -> Iterator[None]:
+def reported(
+    step: str | Callable[[], str], progress: Progress, *, first_s: float = 2.0, every_s: float = 5.0
+) -> Iterator[None]:
     """Report the step and its duration after `first_s`, and then every `every_s`, until the body ends."""
     began, ended = time.monotonic(), threading.Event()
 
     def report() -> None:
         wait_s = first_s
         while not ended.wait(wait_s):
-            progress(f"{step}: {time.monotonic() - began:.0f} s")
+            progress(f"{step if isinstance(step, str) else step()}: {time.monotonic() - began:.0f} s")
             wait_s = every_s
 
     thread = threading.Thread(target=report, name="progress", daemon=True)

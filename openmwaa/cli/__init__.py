@@ -27,6 +27,7 @@ from openmwaa.cli import (
     rotate,
     scale,
     schema,
+    simulate,
     sleep,
     status,
     stored_values,
@@ -63,6 +64,7 @@ app.command()(validate.validate)
 app.command()(synth.synth)
 app.command()(plan.plan)
 app.command()(cost.cost)
+app.command()(simulate.simulate)
 app.command()(deploy.deploy)
 app.command()(deploy.destroy)
 app.command()(schema.schema)
