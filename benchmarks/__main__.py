@@ -21,6 +21,7 @@ from benchmarks import (
     environment,
     fleets,
     login,
+    look_ahead,
     real_scale_ins,
     requirements,
     scaler,
@@ -39,6 +40,7 @@ SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "airflow.login": login.measure,
     "airflow.requirements": requirements.measure,
     "airflow.task_logs": task_logs.measure,
+    "look_ahead": look_ahead.measure,
     "fleets": fleets.measure,
     "scaler": scaler.measure,  # last: it reads the figures of the others
 }

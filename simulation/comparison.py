@@ -13,8 +13,8 @@ from typing import Final
 
 from scaler.core.model import LookAheadPolicy
 from simulation.engine.day import Engine, EngineSettings
-from simulation.engine.fleet import FleetSettings
-from simulation.engine.policy import Policy
+from simulation.engine.fleet import EngineFleetSettings
+from simulation.engine.policy import ScalingRule
 from simulation.engine.result import SimulationResult
 from simulation.policies.openmwaa import Openmwaa
 from simulation.policies.registry import POLICIES
@@ -23,7 +23,7 @@ from simulation.workloads.model import Workload
 REACTIVE: Final = "openmwaa"
 LOOK_AHEAD: Final = "openmwaa-look-ahead"
 OURS: Final = (REACTIVE, LOOK_AHEAD)
-ALL_POLICIES: Final[Mapping[str, Callable[[], Policy]]] = MappingProxyType(
+ALL_POLICIES: Final[Mapping[str, Callable[[], ScalingRule]]] = MappingProxyType(
     {**POLICIES, REACTIVE: Openmwaa, LOOK_AHEAD: lambda: Openmwaa(LookAheadPolicy())}
 )
 
@@ -35,7 +35,7 @@ class SimulationCase:
     workload: Workload
     policy: str
     """A name in ALL_POLICIES."""
-    fleet: FleetSettings
+    fleet: EngineFleetSettings
     seed: int = 1
 
 

@@ -64,7 +64,7 @@ def simulate(
     Exit codes: 0 success, 1 a workload or a file is wrong, 2 an option is wrong.
     """
     from simulation.comparison import ALL_POLICIES, SimulationCase  # noqa: PLC0415 - other commands start faster
-    from simulation.engine.fleet import FleetSettings  # noqa: PLC0415
+    from simulation.engine.fleet import EngineFleetSettings  # noqa: PLC0415
     from simulation.workloads.shipped import run_with_sigma  # noqa: PLC0415
     from simulation.workloads.source import load_workloads  # noqa: PLC0415
 
@@ -80,7 +80,7 @@ def simulate(
     with reported("Reading the workloads", print_progress):
         found = load_workloads(workloads, seed)
         found = [run_with_sigma(workload, sigma, seed) for workload in found] if sigma else found
-    fleet = FleetSettings(slots=slots, minimum=minimum, maximum=maximum, cold_start_s=cold_start)
+    fleet = EngineFleetSettings(slots=slots, minimum=minimum, maximum=maximum, cold_start_s=cold_start)
     cases = [SimulationCase(workload, name, fleet, seed) for workload in found for name in names]
     results = run(cases)
     rows = [(cases[at : at + len(names)], results[at : at + len(names)]) for at in range(0, len(cases), len(names))]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from openmwaa.cli import app
 from openmwaa.errors import OpenmwaaError
 from simulation.comparison import ALL_POLICIES, OURS, SimulationCase, simulate_cases
-from simulation.engine.fleet import FleetSettings
+from simulation.engine.fleet import EngineFleetSettings
 from simulation.workloads import source
 from simulation.workloads.document import read_workload
 from simulation.workloads.shipped import SHIPPED
@@ -95,7 +95,7 @@ def test_the_names_of_workloads_and_policies_are_listed() -> None:
 
 def test_several_processes_give_the_results_of_one() -> None:
     workload = read_workload(json.dumps(SMALL), "small")
-    cases = [SimulationCase(workload, name, FleetSettings(maximum=4)) for name in ("openmwaa", "always")]
+    cases = [SimulationCase(workload, name, EngineFleetSettings(maximum=4)) for name in ("openmwaa", "always")]
     ended: list[int] = []
     assert simulate_cases(cases, ended.append, processes=2) == simulate_cases(cases)
     assert ended == [1, 2]
