@@ -158,9 +158,8 @@ class Airflow:
         self.active[run.number] = run
         for listener in self.listeners:
             listener.run_started(run, now)
-        for node, missing in enumerate(run.missing):
-            if not missing:
-                self._begin(run, node, now)
+        for node in [node for node, missing in enumerate(run.missing) if not missing]:
+            self._begin(run, node, now)
 
     def _end_run(self, run: DagRun, now: float) -> None:
         del self.active[run.number]
