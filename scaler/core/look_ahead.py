@@ -9,10 +9,10 @@ and how many to keep until others could serve.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
-from scaler.core.model import Forecast, LookAheadPolicy
+from scaler.core.model import Forecast, LookAheadPolicy, UnplannedRun
 
 USE_S = 40.0
 """A new worker must be worth the cost of this time, which is about the time from its first task to its earliest end."""
@@ -49,6 +49,8 @@ class LookAheadTarget:
     """From the launch latency on."""
     keep: int
     """Until then, of the workers that exist."""
+    headroom: int = 0
+    """Of both numbers those that are free for runs that people may start."""
 
     @property
     def workers(self) -> int:
@@ -89,7 +91,25 @@ def find_target(policy: LookAheadPolicy, forecast: Forecast, capacity: Capacity,
     keep = _cheapest(with_kept, policy.wait_worth, KEEP_SHARE * launch_s, existing, most)
     # A backlog that its workers leave behind can need more workers than the peak.
     launch = _cheapest(with_launched, policy.wait_worth, use_s, existing, capacity.maximum if most else 0)
-    return LookAheadTarget(launch, min(keep, existing))
+    free = _headroom(policy.headroom_worth, forecast, capacity, launched)
+    return LookAheadTarget(launch + free, min(keep + free, existing), free)
+
+
+def _headroom(worth: float, forecast: Forecast, capacity: Capacity, steps: int) -> int:
+    """Return the workers that are worth to stand free: each second they save wait with the rate of the arrivals."""
+    if not worth or not forecast.unplanned:
+        return 0
+
+    def with_free(workers: int) -> float:
+        free = [workers * capacity.slots] * steps
+        return sum(run.per_s * wait_s(_alone(forecast, run), free, 0) for run in forecast.unplanned)
+
+    return _cheapest(with_free, worth, 1.0, 0, capacity.maximum)
+
+
+def _alone(forecast: Forecast, run: UnplannedRun) -> Forecast:
+    certain = (0.0,) * len(run.slots)
+    return replace(forecast, slots=run.slots, spread=certain, task_s=run.task_s, unplanned=())
 
 
 def wait_s(forecast: Forecast, slots: Sequence[int], first: int) -> float:

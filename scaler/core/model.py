@@ -68,6 +68,8 @@ class LookAheadPolicy:
 
     wait_worth: float = 1.0
     """How many worker-seconds it is worth that a task waits one second less."""
+    headroom_worth: float = 0.0
+    """The same for the tasks of runs that people may start; 0: no workers are kept free for them."""
     launch_s: float = 60.0
     """From the request of a worker to its first task, until launches have been seen."""
 
@@ -237,6 +239,17 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True)
+class UnplannedRun:
+    """A run that may start at any moment: how often, and what it needs from then on."""
+
+    per_s: float
+    slots: tuple[float, ...]
+    """The mean of each step from its start."""
+    task_s: float
+    """The mean duration of its tasks."""
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """The slots that are expected if no task waits, in equal steps from `at`."""
 
@@ -252,6 +265,8 @@ class Forecast:
     """Tasks of the plan that run or wait now."""
     waiting_s: float
     """How long the oldest of those that wait has waited."""
+    unplanned: tuple[UnplannedRun, ...] = ()
+    """Runs that people often start at this time; for fleets with headroom."""
 
 
 @dataclass(frozen=True, slots=True)

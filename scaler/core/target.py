@@ -148,7 +148,10 @@ def _look_ahead(
     found = look_ahead.find_target(settings, expected, capacity, launch_s)
     target, until = found.workers, f"{count(found.keep, 'worker')} until others could start"
     text = f"{count(found.launch, 'worker')} worth their cost in {launch_s:.0f} s, {until}"
+    if found.headroom:
+        text += f", {found.headroom} of them free for runs that people may start"
     values: dict[str, Value] = {"launch": found.launch, "keep": found.keep, "launch_s": launch_s, "beside_plan": more}
+    values["headroom"] = found.headroom
     if expected.waiting_s > launch_s and needed > target:
         # The forecast was wrong: what waits longer than a launch gets a worker.
         target = needed

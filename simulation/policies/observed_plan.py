@@ -9,10 +9,12 @@ from collections import defaultdict, deque
 from scaler.core.forecast.plan import (
     ActiveTask,
     AirflowPlan,
+    Arrivals,
     DagShape,
     NextRun,
     Pace,
     RunInProgress,
+    arrival_rate,
     duration_of,
 )
 from simulation.engine.airflow import DagRun, EngineTask, ProgressListener, children_of
@@ -20,6 +22,8 @@ from simulation.engine.fleet import EngineWorker
 from simulation.workloads.model import Workload
 
 PAST_RUNS = 20
+ARRIVALS_S = 60.0
+"""The interval at which the rates of manual runs are read."""
 HELD_S = 10.0
 """A task that is not queued after this time is held back by a limit; it starts at an unknown time."""
 
@@ -39,7 +43,7 @@ class _Progress:
 class ObservedPlan(ProgressListener):
     """Follows the engine's Airflow."""
 
-    def __init__(self, workload: Workload, queues: tuple[str, ...]) -> None:
+    def __init__(self, workload: Workload, queues: tuple[str, ...], *, headroom: bool = False) -> None:
         self._workload = workload
         self._queues = frozenset(queues)
         self._runs: dict[int, _Progress] = {}
@@ -50,6 +54,10 @@ class ObservedPlan(ProgressListener):
         self._due: dict[str, deque[float]] = {}
         self._queued: dict[EngineTask, float] = {}
         self._present = 0
+        self._headroom = headroom
+        self._manual: dict[str, list[float]] = defaultdict(list)
+        self._known_arrivals: tuple[Arrivals, ...] = ()
+        self._arrivals_at = 0.0
         for run in workload.runs:
             if run.kind == "scheduled" and run.start_s is not None:
                 self._due.setdefault(run.dag_id, deque()).append(run.start_s)
@@ -65,7 +73,17 @@ class ObservedPlan(ProgressListener):
             shapes=shapes,
             present=self._present,
             waiting_since=next(iter(self._queued.values()), None),
+            arrivals=self._arrivals(now) if self._headroom else (),
         )
+
+    def _arrivals(self, now: float) -> tuple[Arrivals, ...]:
+        if now - self._arrivals_at >= ARRIVALS_S:
+            rates = {
+                dag_id: arrival_rate([now - start for start in starts], now) for dag_id, starts in self._manual.items()
+            }
+            self._arrivals_at = now
+            self._known_arrivals = tuple(Arrivals(dag_id, rate) for dag_id, rate in rates.items() if rate)
+        return self._known_arrivals
 
     def _view(self, progress: _Progress, now: float) -> RunInProgress:
         run, view = progress.run, progress.view
@@ -113,6 +131,8 @@ class ObservedPlan(ProgressListener):
         """A run is in progress."""
         self._runs[run.number] = _Progress(run)
         self._newest[run.dag.dag_id] = max(run.version, self._newest.get(run.dag.dag_id, 0))
+        if run.source.kind == "manual":
+            self._manual[run.dag.dag_id].append(now)
         if run.source.kind == "scheduled":
             self._due[run.dag.dag_id].popleft()
 

@@ -65,7 +65,7 @@ class Openmwaa(ScalingRule):
     def begin(self, workload: Workload) -> None:
         """Follow the workload's plan, if this rule looks ahead."""
         if self._settings is not None:
-            self._plan = ObservedPlan(workload, self._queues)
+            self._plan = ObservedPlan(workload, self._queues, headroom=self._settings.headroom_worth > 0)
 
     @property
     def listener(self) -> ProgressListener | None:
@@ -91,7 +91,8 @@ class Openmwaa(ScalingRule):
         The decisions of the last window are made up before the next one, so a rest changes no result.
         """
         forecast = observation.forecast
-        calm = not (view.queued or view.running or (isinstance(forecast, Known) and any(forecast.value.slots)))
+        expected = isinstance(forecast, Known) and (any(forecast.value.slots) or forecast.value.unplanned)
+        calm = not (view.queued or view.running or expected)
         key = (view.desired, *((worker.number, worker.state) for worker in view.workers))
         if calm and key == self._resting:
             self._ticks_at_rest += 1

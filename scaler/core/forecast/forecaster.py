@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from scaler.core.forecast.expected_run import ExpectedTask, Outlook, expect_new_run, expect_run
 from scaler.core.forecast.plan import AirflowPlan, DagShape, NextRun, RunInProgress, TaskDuration
-from scaler.core.model import Forecast
+from scaler.core.model import Forecast, UnplannedRun
 
 STEP_S = 5.0
 MEMO_S = 15.0
@@ -21,6 +21,7 @@ class Forecaster:
 
     def __init__(self) -> None:
         self._memo: dict[str, tuple[RunInProgress, list[ExpectedTask], float, float]] = {}
+        self._runs: dict[str, tuple[DagShape, tuple[float, ...], float]] = {}
         self._due: dict[NextRun, tuple[DagShape, list[ExpectedTask], float]] = {}
 
     def expect(
@@ -52,7 +53,24 @@ class Forecaster:
                 due[item] = known
                 curve.add(known[1])
         self._due = due
-        return curve.forecast(plan)
+        return curve.forecast(plan, tuple(self._unplanned(plan, outlook)))
+
+    def _unplanned(self, plan: AirflowPlan, outlook: Outlook) -> Iterable[UnplannedRun]:
+        """Return the runs that may start, each played forward from now on."""
+        steps = math.ceil((outlook.until - outlook.now - MEMO_S) / STEP_S)
+        kept = {}
+        for arrivals in plan.arrivals:
+            shape = plan.shapes.get(arrivals.dag_id)
+            if shape is None or not arrivals.per_s:
+                continue
+            known = self._runs.get(arrivals.dag_id)
+            if known is None or known[0] is not shape:
+                curve = _Curve(outlook.now, steps, ())
+                curve.add(expect_new_run(shape, outlook.now, outlook))
+                known = shape, tuple(curve.slots()), curve.task_s()
+            kept[arrivals.dag_id] = known
+            yield UnplannedRun(arrivals.per_s, known[1], known[2])
+        self._runs = kept
 
 
 class _Curve:
@@ -106,15 +124,24 @@ class _Curve:
             slots[step] += held
             variance[step] += held * (1.0 - share)
 
-    def forecast(self, plan: AirflowPlan) -> Forecast:
+    def slots(self) -> list[float]:
+        """Return the mean of each step."""
+        return [round(value, 3) for value in self._slots[: self._steps]]
+
+    def task_s(self) -> float:
+        """Return the mean duration of the tasks that do not hold a slot yet, at least 1 s."""
+        return max(1.0, self._seconds / self._tasks) if self._tasks else STEP_S
+
+    def forecast(self, plan: AirflowPlan, unplanned: tuple[UnplannedRun, ...]) -> Forecast:
         """Return the sum."""
-        steps, since = self._steps, plan.waiting_since
+        since = plan.waiting_since
         return Forecast(
             at=self._now,
             step_s=STEP_S,
-            slots=tuple(round(value, 3) for value in self._slots[:steps]),
-            spread=tuple(round(math.sqrt(value), 3) for value in self._variance[:steps]),
-            task_s=max(1.0, self._seconds / self._tasks) if self._tasks else STEP_S,
+            slots=tuple(self.slots()),
+            spread=tuple(round(math.sqrt(value), 3) for value in self._variance[: self._steps]),
+            task_s=self.task_s(),
             present=plan.present,
             waiting_s=0.0 if since is None else max(0.0, self._now - since),
+            unplanned=unplanned,
         )

@@ -74,6 +74,15 @@ class NextRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrivals:
+    """How often people start a DAG at this time."""
+
+    dag_id: str
+    per_s: float
+    """Runs a second: see `arrival_rate`."""
+
+
+@dataclass(frozen=True, slots=True)
 class AirflowPlan:
     """All that is known of the near future."""
 
@@ -85,12 +94,34 @@ class AirflowPlan:
     """Tasks that run or wait for a slot of the fleet."""
     waiting_since: float | None
     """Since when the oldest of those that wait has waited."""
+    arrivals: tuple[Arrivals, ...] = ()
+    """Of the DAGs that people start; empty without headroom."""
 
 
 SPREAD_OF_ONE = 0.2
 """One run shows no spread."""
 PACE_DOUBT = 4.0
 """Square roots of seconds that count for the usual pace: one task of 16 s, or four of 1 s."""
+
+
+DAY_S = 86400.0
+HOUR_S = 3600.0
+WEEK = 7
+MOST_DAYS = 28
+
+
+def arrival_rate(ages_s: Sequence[float], known_s: float) -> float:
+    """Return the runs a second at this time, from the ages of past runs and the age of the oldest one known.
+
+    From the hour around this time on the same weekdays once a week is known, and on all days before that.
+    """
+    days = int((known_s - HOUR_S / 2) / DAY_S)
+    step = WEEK if days >= WEEK else 1
+    chosen = range(step, min(days, MOST_DAYS) + 1, step)
+    if not chosen:
+        return 0.0
+    found = sum(1 for age in ages_s for day in chosen if abs(age - day * DAY_S) <= HOUR_S / 2)
+    return found / (len(chosen) * HOUR_S)
 
 
 def duration_of(seconds: Sequence[float]) -> TaskDuration | None:

@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,13 @@ from scaler.core.forecast.forecaster import MEMO_S, Forecaster
 from scaler.core.forecast.plan import (
     ActiveTask,
     AirflowPlan,
+    Arrivals,
     DagShape,
     NextRun,
     Pace,
     RunInProgress,
     TaskDuration,
+    arrival_rate,
     duration_of,
 )
 from scaler.core.model import Forecast
@@ -181,6 +184,33 @@ def test_the_pace_follows_long_tasks_more_and_the_first_one_less() -> None:
     assert 1.5 < one.factor < many.factor < 2.0
     assert Pace().with_task(200.0, None).factor == 1.0
     assert Pace().with_task(2.0, TaskDuration(1.0, 0.1)).factor < one.factor
+
+
+DAY, HOUR = 86400.0, 3600.0
+
+
+@pytest.mark.parametrize(
+    ("ages_s", "known_s", "per_hour"),
+    [
+        pytest.param([], 3 * DAY, 0, id="none"),
+        pytest.param([10.0, 600.0], 0.9 * DAY, 0, id="less than a day is known: today counts for tomorrow"),
+        pytest.param([DAY, DAY + 1700, DAY - 1700, DAY + 1900], 1.5 * DAY, 3, id="the hour around this time"),
+        pytest.param([DAY, DAY, 2 * DAY], 2.5 * DAY, 1.5, id="the mean of two days"),
+        pytest.param([DAY] * 9 + [7 * DAY, 14 * DAY, 14 * DAY], 15 * DAY, 1.5, id="the same weekday after a week"),
+    ],
+)
+def test_arrivals(ages_s: list[float], known_s: float, per_hour: float) -> None:
+    assert arrival_rate(ages_s, known_s) * HOUR == pytest.approx(per_hour)
+
+
+def test_a_run_that_people_may_start_is_beside_the_forecast() -> None:
+    dag = shape([], [0], seconds=9.0)
+    seen = replace(plan(dag=dag), arrivals=(Arrivals("dag", 0.01), Arrivals("gone", 1.0)))
+    found = expect(seen)
+    assert found.slots == (0.0,) * 12
+    (unplanned,) = found.unplanned
+    assert unplanned.per_s == 0.01
+    assert sum(unplanned.slots) * 5 == pytest.approx(18.0)
 
 
 durations = st.one_of(st.none(), st.floats(0.1, 5000.0))

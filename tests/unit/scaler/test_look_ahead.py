@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scaler.core.decide import decide
 from scaler.core.look_ahead import Capacity, find_target, wait_s
-from scaler.core.model import Forecast, Known, LookAheadPolicy, Observation, Reading, Stale, Unknown
+from scaler.core.model import Forecast, Known, LookAheadPolicy, Observation, Reading, Stale, Unknown, UnplannedRun
 from scaler.core.state import Decision, FleetState
 from tests.support.observations import Dimensions, decision_case, dimensions, looking_ahead
 from tests.support.scaler_builders import FLEET, explained, observe
@@ -78,6 +78,15 @@ def test_an_uncertain_demand_has_the_wait_of_a_normal_one(mean: float, spread: f
     assert wait_s(one, [10], 0) == pytest.approx(
         (above + above * 5 / 5.0) * 5, rel=1e-3, abs=1e-4
     )  # 0 beyond 4 spreads
+
+
+def test_headroom_is_what_a_run_would_save_times_how_often_it_comes() -> None:
+    """Ten parallel tasks of an hour, once in 100 s: a worker of 5 slots saves 5 x 65 task-seconds in 100 s, so 3.25."""
+    unplanned = (UnplannedRun(0.01, (10.0,) * STEPS, 3600.0),)
+    seen = replace(forecast(0), unplanned=unplanned)
+    for worth, free in ((0.0, 0), (0.3, 0), (0.4, 2), (50.0, 2)):
+        found = find_target(LookAheadPolicy(headroom_worth=worth), seen, capacity(4), LAUNCH_S)
+        assert (found.launch, found.keep, found.headroom) == (free, free, free), worth
 
 
 slots = st.lists(st.floats(0, 200), min_size=STEPS, max_size=STEPS)
