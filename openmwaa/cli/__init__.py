@@ -34,6 +34,7 @@ from openmwaa.cli import (
     synth,
     validate,
     wait,
+    whatif,
 )
 from openmwaa.cli.output import error_console
 from openmwaa.errors import OpenmwaaError
@@ -65,6 +66,7 @@ app.command()(synth.synth)
 app.command()(plan.plan)
 app.command()(cost.cost)
 app.command()(simulate.simulate)
+app.command()(whatif.whatif)
 app.command()(deploy.deploy)
 app.command()(deploy.destroy)
 app.command()(schema.schema)

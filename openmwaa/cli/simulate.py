@@ -2,7 +2,8 @@
 """`openmwaa simulate`: how long tasks wait, and what the workers cost, under each scaling policy."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from simulation.engine.result import SimulationResult
 
 _LEGEND = (
-    "HOURS: of workers. KILLED: tasks. UNDER: share of the time in which a task waited for a slot, and mean slots that "
-    "were missing.\nOVER: share of the time in which a whole worker was not needed, and mean idle slots."
+    "WAIT: mean. HOURS: of workers. KILLED: tasks. UNDER: share of the time in which a task waited for a slot, and the "
+    "mean slots that were missing.\nOVER: share of the time in which a whole worker was idle, and the mean idle slots."
 )
 _Policies = Annotated[
     list[str] | None, typer.Option("--policy", help="A policy; several are possible. Default: all.", metavar="NAME")
@@ -63,7 +64,8 @@ def simulate(
 
     Exit codes: 0 success, 1 a workload or a file is wrong, 2 an option is wrong.
     """
-    from simulation.comparison import ALL_POLICIES, SimulationCase  # noqa: PLC0415 - other commands start faster
+    # other commands start faster
+    from simulation.comparison import ALL_POLICIES, SimulationCase, simulate_cases  # noqa: PLC0415
     from simulation.engine.fleet import EngineFleetSettings  # noqa: PLC0415
     from simulation.workloads.shipped import run_with_sigma  # noqa: PLC0415
     from simulation.workloads.source import load_workloads  # noqa: PLC0415
@@ -82,7 +84,8 @@ def simulate(
         found = [run_with_sigma(workload, sigma, seed) for workload in found] if sigma else found
     fleet = EngineFleetSettings(slots=slots, minimum=minimum, maximum=maximum, cold_start_s=cold_start)
     cases = [SimulationCase(workload, name, fleet, seed) for workload in found for name in names]
-    results = run(cases)
+    with counted(len(cases)) as ended:
+        results = simulate_cases(cases, ended)
     rows = [(cases[at : at + len(names)], results[at : at + len(names)]) for at in range(0, len(cases), len(names))]
     for of_workload in rows:
         _print(*of_workload)
@@ -124,18 +127,17 @@ def as_json(document: Any) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
-def run(cases: "Sequence[SimulationCase]") -> "list[SimulationResult]":
-    """Simulate the cases, with progress on standard error."""
-    from simulation.comparison import simulate_cases  # noqa: PLC0415
-
+@contextmanager
+def counted(cases: int) -> Iterator[Callable[[int], None]]:
+    """Report on standard error how many cases ended; yield what receives that number."""
     ended = 0
 
     def count(number: int) -> None:
         nonlocal ended
         ended = number
 
-    with reported(lambda: f"Simulating: {ended} of {len(cases)} ended", print_progress):
-        return simulate_cases(cases, count)
+    with reported(lambda: f"Simulating: {ended} of {cases} ended", print_progress):
+        yield count
 
 
 def _print_names() -> None:
@@ -153,7 +155,7 @@ def _print_names() -> None:
 
 
 def _print(cases: "Sequence[SimulationCase]", results: "Sequence[SimulationResult]") -> None:
-    numbers = ("MEAN WAIT", "P95 WAIT", "HOURS", "KILLED", "UNDER", "OVER")
+    numbers = ("WAIT", "P95", "HOURS", "KILLED", "UNDER", "OVER")
     rows = table("POLICY", *numbers, right=numbers)
     for case, simulated in zip(cases, results, strict=True):
         (fleet,) = simulated.fleets

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openmwaa whatif`: an operator's own history under each policy and setting, in wait and dollars."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openmwaa.cli.environment import EnvironmentOption, Local, choose, connect
+from openmwaa.cli.output import console, print_line, print_progress, table
+from openmwaa.cli.simulate import (
+    ColdStart,
+    PictureFile,
+    ResultFile,
+    Seed,
+    as_json,
+    check_folders,
+    counted,
+    known_policies,
+    write,
+)
+from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
+from openmwaa.cost.price_list import list_prices
+from openmwaa.progress import reported
+
+if TYPE_CHECKING:
+    from openmwaa.operate.history import History
+    from openmwaa.operate.whatif import Outcome, WhatIf
+
+DEFAULT_POLICIES = ("mwaa-2025", "openmwaa", "openmwaa-look-ahead")
+DEFAULT_CLASSES = ("mw1.small", "mw1.medium")
+_Workers = "Workers; several are possible. Default: as today, and {}."
+
+
+def whatif(
+    context: typer.Context,
+    path: Annotated[
+        str | None,
+        typer.Argument(help="The environment whose history is read: its file, folder or name.", metavar="ENVIRONMENT"),
+    ] = None,
+    *,
+    _environment: EnvironmentOption = None,
+    mwaa: Annotated[
+        str | None, typer.Option("--mwaa", help="Read this environment of MWAA; nothing is changed.", metavar="NAME")
+    ] = None,
+    workload: Annotated[
+        str | None, typer.Option("--workload", help="Read a workload, as `openmwaa simulate` does.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="The Region of --mwaa, and of the prices.")] = None,
+    days: Annotated[float, typer.Option(min=0.01, max=45, help="Days of history.")] = 7.0,
+    rows: Annotated[int, typer.Option(min=1, help="The most task instances to read.")] = 100_000,
+    policies: Annotated[
+        list[str] | None, typer.Option("--policy", help="A policy; several are possible.", metavar="NAME")
+    ] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="Size and slots of workers; several are possible.")
+    ] = None,
+    minimums: Annotated[list[int] | None, typer.Option("--min", min=0, help=_Workers.format("1"))] = None,
+    maximums: Annotated[list[int] | None, typer.Option("--max", min=1, help=_Workers.format("10 and 25"))] = None,
+    cold_start: ColdStart = 60.0,
+    seed: Seed = 1,
+    result: ResultFile = None,
+    plot: PictureFile = None,
+    local: Local = None,
+) -> None:
+    """Show what the tasks of the last days would have waited and cost under other policies and settings.
+
+    It recommends a setting. It reads Airflow's REST API and changes nothing.
+
+    Exit codes: 0 success, 1 an error, 2 an option is wrong.
+    """
+    from openmwaa.operate import history  # noqa: PLC0415 - other commands start faster
+    from openmwaa.operate.whatif import WhatIf, settings  # noqa: PLC0415
+
+    if mwaa is not None and workload is not None:
+        raise typer.BadParameter("cannot be combined with --workload", param_hint="--mwaa")
+    for name in classes or ():
+        if name not in ENVIRONMENT_CLASSES:
+            known = ", ".join(ENVIRONMENT_CLASSES)
+            raise typer.BadParameter(f"no class {name!r}; there are {known}", param_hint="--class")
+    names = known_policies(policies) or list(DEFAULT_POLICIES)
+    check_folders(result, plot)
+    bounds = history.Bounds(days, rows)
+    with reported("Reading the history", print_progress):
+        if workload is not None:
+            found = history.history_of_file(workload, seed)
+        elif mwaa is not None:
+            found = history.history_of_mwaa(mwaa, region, bounds)
+        else:
+            found = history.history_of_environment(connect(choose(context, path), local=local), bounds)
+    case = WhatIf(
+        found.workload, list_prices(region or found.region), found.architecture, found.memory, cold_start, seed
+    )
+    asked = settings(
+        names,
+        list(dict.fromkeys(classes or [found.environment_class, *DEFAULT_CLASSES])),
+        minimums or [found.minimum, 1],
+        maximums or [found.maximum, 10, 25],
+    )
+    if not asked:
+        raise typer.BadParameter("is above every --max", param_hint="--min")
+    with counted(len(asked)) as ended:
+        outcomes = case.outcomes(asked, ended)
+    _finish(case, found, outcomes)
+    if result is not None:
+        write(result, as_json(_data(case, found, outcomes)))
+    if plot is not None:
+        write(plot, _picture(found, outcomes))
+
+
+def _finish(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> None:
+    from openmwaa.operate.whatif import reason  # noqa: PLC0415
+
+    numbers = ("MIN", "MAX", "WAIT", "P95", "USD/MONTH", "MEMORY")
+    rows = table("POLICY", "CLASS", *numbers, right=numbers)
+    for each in sorted(outcomes, key=case.total_usd):
+        setting, measured = each.setting, each.result
+        rows.add_row(
+            setting.policy,
+            setting.environment_class,
+            str(setting.minimum),
+            str(setting.maximum),
+            f"{measured.mean_wait_s:.1f} s",
+            f"{measured.p95_wait_s:.1f} s",
+            f"{each.usd_month:.2f}",
+            "-" if each.memory_share is None else f"{each.memory_share:.0%}",
+        )
+    workload = found.workload
+    hours = (workload.horizon_s - workload.measure_from_s) / 3600
+    print_line(f"{workload.name}: {outcomes[0].result.tasks} tasks in {hours:.1f} h; the first rows are best.")
+    console().print(rows)
+    print_line(f"\nUSD: of all workers, by {case.prices.origin} of {case.prices.region}; `openmwaa cost` has the rest.")
+    print_line("\n".join(reason(case.recommended(outcomes), outcomes)))
+
+
+def _data(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> dict[str, object]:
+    from openmwaa.operate.whatif import as_data  # noqa: PLC0415
+
+    workload = found.workload
+    return {
+        "workload": workload.name,
+        "start": workload.start,
+        "measure_from_s": workload.measure_from_s,
+        "horizon_s": workload.horizon_s,
+        "today": {"class": found.environment_class, "min": found.minimum, "max": found.maximum},
+        "prices": {"region": case.prices.region, "origin": case.prices.origin},
+        "cold_start_s": case.cold_start_s,
+        "seed": case.seed,
+        "settings": [{**as_data(each), "usd_month_with_wait": case.total_usd(each)} for each in outcomes],
+        "recommended": as_data(case.recommended(outcomes)),
+    }
+
+
+def _picture(found: "History", outcomes: "Sequence[Outcome]") -> str:
+    from simulation.comparison import OURS  # noqa: PLC0415
+    from simulation.picture import Panel, Point, draw  # noqa: PLC0415
+
+    def point(each: "Outcome") -> Point:
+        setting = each.setting
+        name = f"{setting.policy} {setting.minimum}-{setting.maximum}"
+        return Point(name, each.usd_month, each.result.mean_wait_s, setting.policy in OURS)
+
+    classes = dict.fromkeys(each.setting.environment_class for each in outcomes)
+    panels = [
+        Panel(
+            f"{found.workload.name}, {name}",
+            [point(each) for each in outcomes if each.setting.environment_class == name],
+        )
+        for name in classes
+    ]
+    return draw(panels, "USD a month for workers")
