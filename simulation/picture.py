@@ -41,7 +41,7 @@ class Panel:
 
 def draw(panels: Sequence[Panel], cost: str = "worker-hours", wait: str = "mean wait, s") -> str:
     """Return the SVG; both axes are logarithmic, and lower left is better."""
-    columns = min(2, len(panels))
+    columns = min(2, len(panels)) or 1
     width, height = columns * PANEL[0], math.ceil(len(panels) / columns) * PANEL[1]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img">',

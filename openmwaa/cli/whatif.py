@@ -101,19 +101,19 @@ def whatif(
         raise typer.BadParameter("is above every --max", param_hint="--min")
     with counted(len(asked)) as ended:
         outcomes = case.outcomes(asked, ended)
-    _finish(case, found, outcomes)
+    _print(case, found, outcomes)
     if result is not None:
         write(result, as_json(_data(case, found, outcomes)))
     if plot is not None:
         write(plot, _picture(found, outcomes))
 
 
-def _finish(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> None:
+def _print(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> None:
     from openmwaa.operate.whatif import reason  # noqa: PLC0415
 
     numbers = ("MIN", "MAX", "WAIT", "P95", "USD/MONTH", "MEMORY")
     rows = table("POLICY", "CLASS", *numbers, right=numbers)
-    for each in sorted(outcomes, key=case.total_usd):
+    for each in outcomes:
         setting, measured = each.setting, each.result
         rows.add_row(
             setting.policy,
@@ -122,7 +122,7 @@ def _finish(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> 
             str(setting.maximum),
             f"{measured.mean_wait_s:.1f} s",
             f"{measured.p95_wait_s:.1f} s",
-            f"{each.usd_month:.2f}",
+            "unknown" if each.usd_month is None else f"{each.usd_month:.2f}",
             "-" if each.memory_share is None else f"{each.memory_share:.0%}",
         )
     workload = found.workload
@@ -130,13 +130,13 @@ def _finish(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> 
     print_line(f"{workload.name}: {outcomes[0].result.tasks} tasks in {hours:.1f} h; the first rows are best.")
     console().print(rows)
     print_line(f"\nUSD: of all workers, by {case.prices.origin} of {case.prices.region}; `openmwaa cost` has the rest.")
-    print_line("\n".join(reason(case.recommended(outcomes), outcomes)))
+    print_line("\n".join(reason(outcomes)))
 
 
 def _data(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> dict[str, object]:
-    from openmwaa.operate.whatif import as_data  # noqa: PLC0415
+    from openmwaa.operate.whatif import as_data, recommended  # noqa: PLC0415
 
-    workload = found.workload
+    workload, best = found.workload, recommended(outcomes)
     return {
         "workload": workload.name,
         "start": workload.start,
@@ -146,8 +146,8 @@ def _data(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> di
         "prices": {"region": case.prices.region, "origin": case.prices.origin},
         "cold_start_s": case.cold_start_s,
         "seed": case.seed,
-        "settings": [{**as_data(each), "usd_month_with_wait": case.total_usd(each)} for each in outcomes],
-        "recommended": as_data(case.recommended(outcomes)),
+        "settings": [as_data(each) for each in outcomes],
+        "recommended": best and as_data(best),
     }
 
 
@@ -155,17 +155,11 @@ def _picture(found: "History", outcomes: "Sequence[Outcome]") -> str:
     from simulation.comparison import OURS  # noqa: PLC0415
     from simulation.picture import Panel, Point, draw  # noqa: PLC0415
 
-    def point(each: "Outcome") -> Point:
+    panels: dict[str, list[Point]] = {}
+    for each in outcomes:
         setting = each.setting
-        name = f"{setting.policy} {setting.minimum}-{setting.maximum}"
-        return Point(name, each.usd_month, each.result.mean_wait_s, setting.policy in OURS)
-
-    classes = dict.fromkeys(each.setting.environment_class for each in outcomes)
-    panels = [
-        Panel(
-            f"{found.workload.name}, {name}",
-            [point(each) for each in outcomes if each.setting.environment_class == name],
-        )
-        for name in classes
-    ]
-    return draw(panels, "USD a month for workers")
+        if each.usd_month is not None:
+            name = f"{setting.policy} {setting.minimum}-{setting.maximum}"
+            point = Point(name, each.usd_month, each.result.mean_wait_s, setting.policy in OURS)
+            panels.setdefault(f"{found.workload.name}, {setting.environment_class}", []).append(point)
+    return draw([Panel(title, points) for title, points in panels.items()], "USD a month for workers")

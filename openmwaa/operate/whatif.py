@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each policy and each setting would have waited and cost on a workload, and the setting to choose."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -8,7 +9,6 @@ from typing import Any, Final
 
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, Architecture
 from openmwaa.cost.price_list import HOURS, PriceList, task_units, worker_hour
-from openmwaa.errors import OpenmwaaError
 from scaler.core.model import LookAheadPolicy
 from simulation.comparison import OURS, SimulationCase, simulate_cases
 from simulation.engine.fleet import EngineFleetSettings
@@ -54,17 +54,12 @@ class Outcome:
 
     setting: Setting
     result: FleetResult
-    usd_month: float
-    """Of the workers, at the rate of the measured time."""
-    wait_hours_month: float
-    """Of all tasks."""
+    usd_month: float | None
+    """Of the workers, at the rate of the measured time; None: MWAA's price is unknown."""
+    usd_month_with_wait: float | None
+    """Also of the wait of all tasks, at WAIT_WORTH seconds of a worker of mw1.small."""
     memory_share: float | None
     """None: not measured."""
-
-    @property
-    def fits(self) -> bool:
-        """Whether no worker would be short of memory, as far as is known."""
-        return self.memory_share is None or self.memory_share <= MEMORY_LIMIT
 
 
 def settings(
@@ -87,22 +82,23 @@ class WhatIf:
     seed: int = 1
 
     def outcomes(self, asked: Sequence[Setting], ended: Callable[[int], None]) -> list[Outcome]:
-        """Simulate the settings.
+        """Simulate the settings; the best one is the first.
 
         Raises:
             CostError: a price is unknown.
         """
-        usd = {(each.policy, each.environment_class): self._usd_hour(each) for each in asked}
+        usd_hours = [self._usd_hour(setting.policy, setting.environment_class) for setting in asked]
+        usd_wait_hour = WAIT_WORTH * self._usd_fargate("mw1.small")
         results = simulate_cases([self._case(setting) for setting in asked], ended)
-        hours = (self.workload.horizon_s - self.workload.measure_from_s) / 3600
+        months = (self.workload.horizon_s - self.workload.measure_from_s) / 3600 / HOURS
         found = []
-        for setting, simulated in zip(asked, results, strict=True):
+        for setting, usd_hour, simulated in zip(asked, usd_hours, results, strict=True):
             (result,) = simulated.fleets
             share = None if self.memory is None else self.memory.expected_share(setting.environment_class)
-            usd_month = result.worker_hours * usd[setting.policy, setting.environment_class] * HOURS / hours
-            waited = result.mean_wait_s * result.tasks / 3600 * HOURS / hours
-            found.append(Outcome(setting, result, usd_month, waited, share))
-        return found
+            usd = None if usd_hour is None else result.worker_hours * usd_hour / months
+            wait = result.mean_wait_s * result.tasks / 3600 * usd_wait_hour / months
+            found.append(Outcome(setting, result, usd, None if usd is None else usd + wait, share))
+        return sorted(found, key=lambda each: (each.usd_month_with_wait or math.inf, each.setting.maximum))
 
     def _case(self, setting: Setting) -> SimulationCase:
         slots = ENVIRONMENT_CLASSES[setting.environment_class].slots
@@ -111,40 +107,38 @@ class WhatIf:
         )
         return SimulationCase(self.workload, setting.policy, fleet, self.seed)
 
-    def _usd_hour(self, setting: Setting) -> float:
+    def _usd_hour(self, policy: str, environment_class: str) -> float | None:
         """MWAA's rules cost MWAA's price of a worker, all others that of Fargate."""
-        if setting.policy.startswith("mwaa-"):
-            return self.prices.price(f"{setting.environment_class} worker").usd
-        size = ENVIRONMENT_CLASSES[setting.environment_class].worker
+        if not policy.startswith("mwaa-"):
+            return self._usd_fargate(environment_class)
+        found = self.prices.find(f"{environment_class} worker")
+        return None if found is None else found.usd
+
+    def _usd_fargate(self, environment_class: str) -> float:
+        size = ENVIRONMENT_CLASSES[environment_class].worker
         units = task_units(size.cpu, size.memory, self.architecture, spot=False, public_ip=False)
         return worker_hour(self.prices, units)
 
-    def total_usd(self, outcome: Outcome) -> float:
-        """Return the cost of a month with the wait: a task-second counts as some seconds of a worker of mw1.small."""
-        return outcome.usd_month + outcome.wait_hours_month * WAIT_WORTH * self._usd_hour(
-            Setting(OURS[0], "mw1.small", 0, 1)
-        )
 
-    def recommended(self, outcomes: Sequence[Outcome]) -> Outcome:
-        """Return the setting of ours with the least cost of workers and wait, of those whose memory suffices.
-
-        Raises:
-            OpenmwaaError: there is none.
-        """
-        ours = [each for each in outcomes if each.setting.policy in OURS and each.fits]
-        if not ours:
-            raise OpenmwaaError(
-                f"No setting of {' or '.join(OURS)} has enough memory: use --class for a class with more of it a slot."
-            )
-        return min(ours, key=lambda each: (self.total_usd(each), each.setting.maximum))
+def recommended(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """Return the best setting of ours whose memory suffices, as far as is known."""
+    fit = [each for each in outcomes if each.memory_share is None or each.memory_share <= MEMORY_LIMIT]
+    return next((each for each in fit if each.setting.policy in OURS), None)
 
 
-def reason(best: Outcome, others: Sequence[Outcome]) -> list[str]:
-    """Return why, in sentences, and the same workers under each other policy."""
+def reason(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return what to choose and why, and the same workers under each other policy."""
+    best = recommended(outcomes)
+    if best is None:
+        return [
+            f"No setting is recommended: none is of {' or '.join(OURS)}, with at most {MEMORY_LIMIT:.0%} of memory."
+        ]
     share = best.memory_share
     memory = "not measured" if share is None else f"about {share:.0%} of the fullest worker"
     setting = best.setting
-    same = [other for other in others if other is not best and replace(other.setting, policy=setting.policy) == setting]
+    same = [
+        other for other in outcomes if other is not best and replace(other.setting, policy=setting.policy) == setting
+    ]
     return [
         f"Recommended: {setting}: {_measured(best)}.",
         f"It has the least sum of workers and wait: a task-second of wait counts as {WAIT_WORTH:g} worker-seconds.",
@@ -154,7 +148,8 @@ def reason(best: Outcome, others: Sequence[Outcome]) -> list[str]:
 
 
 def _measured(outcome: Outcome) -> str:
-    return f"{outcome.usd_month:.2f} USD a month, {outcome.result.mean_wait_s:.1f} s mean wait"
+    usd = "an unknown price" if outcome.usd_month is None else f"{outcome.usd_month:.2f} USD a month"
+    return f"{usd}, {outcome.result.mean_wait_s:.1f} s mean wait"
 
 
 def as_data(outcome: Outcome) -> Mapping[str, Any]:
@@ -162,7 +157,7 @@ def as_data(outcome: Outcome) -> Mapping[str, Any]:
     return {
         **asdict(outcome.setting),
         "usd_month": outcome.usd_month,
-        "wait_hours_month": outcome.wait_hours_month,
+        "usd_month_with_wait": outcome.usd_month_with_wait,
         "memory_share": outcome.memory_share,
         **asdict(outcome.result),
     }

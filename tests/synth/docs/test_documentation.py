@@ -31,6 +31,7 @@ RUN_ELSEWHERE = {
     r"openmwaa rotate\b.*": "tests/unit/operate/test_rotation.py; tests/e2e/test_rotate.py",
     r"openmwaa rollout\b.*": "tests/unit/operate/test_rollouts.py: every one of the page",
     r"openmwaa simulate\b.*": "tests/unit/cli/test_simulate.py: every one of the page",
+    r"openmwaa whatif\b.*": "tests/unit/cli/test_whatif.py: every one of the page",
     r"openmwaa plan\b.*": "tests/emulated/plan/test_command.py",
     r"openmwaa (deploy|destroy)\b.*": "tools/verify/test_deploy.py; tests/unit/deploy: every one of the pages",
     r"openmwaa requirements check\b.*": "tests/emulated/deploy/test_requirements_check.py",
