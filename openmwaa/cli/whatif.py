@@ -20,12 +20,13 @@ from openmwaa.cli.simulate import (
     write,
 )
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
-from openmwaa.cost.price_list import list_prices
+from openmwaa.cost.price_list import PriceList, list_prices
+from openmwaa.errors import CostError
 from openmwaa.progress import reported
 
 if TYPE_CHECKING:
-    from openmwaa.operate.history import History
-    from openmwaa.operate.whatif import Outcome, WhatIf
+    from openmwaa.operate.history import WorkloadHistory
+    from openmwaa.operate.whatif import SettingOutcome, WhatIf
 
 DEFAULT_POLICIES = ("mwaa-2025", "openmwaa", "openmwaa-look-ahead")
 DEFAULT_CLASSES = ("mw1.small", "mw1.medium")
@@ -46,7 +47,8 @@ def whatif(
     workload: Annotated[
         str | None, typer.Option("--workload", help="Read a workload, as `openmwaa simulate` does.")
     ] = None,
-    region: Annotated[str | None, typer.Option(help="The Region of --mwaa, and of the prices.")] = None,
+    region: Annotated[str | None, typer.Option(help="The Region of --mwaa.")] = None,
+    price_region: Annotated[str | None, typer.Option(help="Use the list prices of this Region.")] = None,
     days: Annotated[float, typer.Option(min=0.01, max=45, help="Days of history.")] = 7.0,
     rows: Annotated[int, typer.Option(min=1, help="The most task instances to read.")] = 100_000,
     policies: Annotated[
@@ -74,41 +76,50 @@ def whatif(
 
     if mwaa is not None and workload is not None:
         raise typer.BadParameter("cannot be combined with --workload", param_hint="--mwaa")
-    for name in classes or ():
-        if name not in ENVIRONMENT_CLASSES:
-            known = ", ".join(ENVIRONMENT_CLASSES)
-            raise typer.BadParameter(f"no class {name!r}; there are {known}", param_hint="--class")
-    names = known_policies(policies) or list(DEFAULT_POLICIES)
+    names, known = known_policies(policies) or DEFAULT_POLICIES, _known_classes(classes)
     check_folders(result, plot)
-    bounds = history.Bounds(days, rows)
+    if (place := price_region or region) is not None:
+        _prices(place)  # an error comes before the history is read
     with reported("Reading the history", print_progress):
         if workload is not None:
             found = history.history_of_file(workload, seed)
         elif mwaa is not None:
-            found = history.history_of_mwaa(mwaa, region, bounds)
+            found = history.history_of_mwaa(mwaa, region, days, rows)
         else:
-            found = history.history_of_environment(connect(choose(context, path), local=local), bounds)
-    case = WhatIf(
-        found.workload, list_prices(region or found.region), found.architecture, found.memory, cold_start, seed
-    )
-    asked = settings(
-        names,
-        list(dict.fromkeys(classes or [found.environment_class, *DEFAULT_CLASSES])),
-        minimums or [found.minimum, 1],
-        maximums or [found.maximum, 10, 25],
-    )
+            found = history.history_of_environment(connect(choose(context, path), local=local), days, rows)
+    prices = _prices(price_region or found.region)
+    classes = list(dict.fromkeys(known or [found.environment_class, *DEFAULT_CLASSES]))
+    asked = settings(names, classes, minimums or [found.minimum, 1], maximums or [found.maximum, 10, 25])
     if not asked:
         raise typer.BadParameter("is above every --max", param_hint="--min")
+    case = WhatIf(found.workload, prices, found.architecture, found.memory, cold_start, seed)
     with counted(len(asked)) as ended:
         outcomes = case.outcomes(asked, ended)
-    _print(case, found, outcomes)
+    _print(case, outcomes)
     if result is not None:
         write(result, as_json(_data(case, found, outcomes)))
     if plot is not None:
-        write(plot, _picture(found, outcomes))
+        write(plot, _picture(case, outcomes))
 
 
-def _print(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> None:
+def _known_classes(classes: Sequence[str] | None) -> Sequence[str]:
+    for name in classes or ():
+        if name not in ENVIRONMENT_CLASSES:
+            known = ", ".join(ENVIRONMENT_CLASSES)
+            raise typer.BadParameter(f"no class {name!r}; there are {known}", param_hint="--class")
+    return classes or ()
+
+
+def _prices(region: str) -> PriceList:
+    try:
+        return list_prices(region)
+    except CostError:
+        raise CostError(
+            f"There are no list prices of {region}: use others, such as --price-region us-east-1."
+        ) from None
+
+
+def _print(case: "WhatIf", outcomes: "Sequence[SettingOutcome]") -> None:
     from openmwaa.operate.whatif import reason  # noqa: PLC0415
 
     numbers = ("MIN", "MAX", "WAIT", "P95", "USD/MONTH", "MEMORY")
@@ -125,7 +136,7 @@ def _print(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> N
             "unknown" if each.usd_month is None else f"{each.usd_month:.2f}",
             "-" if each.memory_share is None else f"{each.memory_share:.0%}",
         )
-    workload = found.workload
+    workload = case.workload
     hours = (workload.horizon_s - workload.measure_from_s) / 3600
     print_line(f"{workload.name}: {outcomes[0].result.tasks} tasks in {hours:.1f} h; the first rows are best.")
     console().print(rows)
@@ -133,10 +144,10 @@ def _print(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> N
     print_line("\n".join(reason(outcomes)))
 
 
-def _data(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> dict[str, object]:
+def _data(case: "WhatIf", found: "WorkloadHistory", outcomes: "Sequence[SettingOutcome]") -> dict[str, object]:
     from openmwaa.operate.whatif import as_data, recommended  # noqa: PLC0415
 
-    workload, best = found.workload, recommended(outcomes)
+    workload, best = case.workload, recommended(outcomes)
     return {
         "workload": workload.name,
         "start": workload.start,
@@ -151,7 +162,7 @@ def _data(case: "WhatIf", found: "History", outcomes: "Sequence[Outcome]") -> di
     }
 
 
-def _picture(found: "History", outcomes: "Sequence[Outcome]") -> str:
+def _picture(case: "WhatIf", outcomes: "Sequence[SettingOutcome]") -> str:
     from simulation.comparison import OURS  # noqa: PLC0415
     from simulation.picture import Panel, Point, draw  # noqa: PLC0415
 
@@ -161,5 +172,5 @@ def _picture(found: "History", outcomes: "Sequence[Outcome]") -> str:
         if each.usd_month is not None:
             name = f"{setting.policy} {setting.minimum}-{setting.maximum}"
             point = Point(name, each.usd_month, each.result.mean_wait_s, setting.policy in OURS)
-            panels.setdefault(f"{found.workload.name}, {setting.environment_class}", []).append(point)
+            panels.setdefault(f"{case.workload.name}, {setting.environment_class}", []).append(point)
     return draw([Panel(title, points) for title, points in panels.items()], "USD a month for workers")

@@ -31,7 +31,7 @@ KINDS: Final[Mapping[str, RunKind]] = {"scheduled": "scheduled", "backfill": "ba
 
 
 @dataclass(slots=True)
-class _Dag:
+class _DagHistory:
     """What the history has of one DAG."""
 
     runs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class HistoryReader:
         """
         begin = end - timedelta(days=days)
         ended = {"start_date_gte": begin.isoformat(), "end_date_lte": end.isoformat()}
-        dags: dict[str, _Dag] = defaultdict(_Dag)
+        dags: dict[str, _DagHistory] = defaultdict(_DagHistory)
         for run in self._rows("/dags/~/dagRuns", "dag_runs", ended):
             dags[run["dag_id"]].runs[run["dag_run_id"]] = run
         if not dags:
@@ -117,7 +117,7 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _note(row: Mapping[str, Any], dags: Mapping[str, _Dag]) -> None:
+def _note(row: Mapping[str, Any], dags: Mapping[str, _DagHistory]) -> None:
     """Keep an instance that a worker ran; others, such as skipped ones, never took a slot."""
     dag = dags.get(row["dag_id"])
     if dag is None or row["dag_run_id"] not in dag.runs or not row["hostname"] or row["duration"] is None:
@@ -126,7 +126,7 @@ def _note(row: Mapping[str, Any], dags: Mapping[str, _Dag]) -> None:
     dag.times_s[row["task_id"]][row["dag_run_id"]].append(max(0.0, float(row["duration"])))
 
 
-def _tasks(dag: _Dag, structure: Sequence[Mapping[str, Any]]) -> tuple[WorkloadTask, ...]:
+def _tasks(dag: _DagHistory, structure: Sequence[Mapping[str, Any]]) -> tuple[WorkloadTask, ...]:
     """Return the tasks that ran; one that ran in some runs, or with several instances, counts as mapped.
 
     A task that is no longer in the DAG has no dependencies. A task that never ran passes its upstream tasks on.
@@ -155,7 +155,7 @@ def _tasks(dag: _Dag, structure: Sequence[Mapping[str, Any]]) -> tuple[WorkloadT
     return tuple(tasks)
 
 
-def _task(task_id: str, dag: _Dag, parents: tuple[int, ...]) -> WorkloadTask:
+def _task(task_id: str, dag: _DagHistory, parents: tuple[int, ...]) -> WorkloadTask:
     row, by_run = dag.instances[task_id], dag.times_s[task_id]
     usual_s = median(seconds for times in by_run.values() for seconds in times)
     counts = [len(by_run[run_id]) if run_id in by_run else 0 for run_id in dag.runs]
@@ -163,7 +163,7 @@ def _task(task_id: str, dag: _Dag, parents: tuple[int, ...]) -> WorkloadTask:
     return WorkloadTask(task_id, ((usual_s, 0.0),), parents, row["queue"] or "default", row["pool"], mapped)
 
 
-def _runs(dag_id: str, dag: _Dag, tasks: Sequence[WorkloadTask], begin: datetime) -> Iterable[WorkloadRun]:
+def _runs(dag_id: str, dag: _DagHistory, tasks: Sequence[WorkloadTask], begin: datetime) -> Iterable[WorkloadRun]:
     for run_id, run in dag.runs.items():
         times = [dag.times_s[task.task_id].get(run_id, []) for task in tasks]
         yield WorkloadRun(

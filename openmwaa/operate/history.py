@@ -22,7 +22,7 @@ DEFAULT_REGION: Final = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class WorkloadHistory:
     """A workload, and the workers that it has today."""
 
     workload: Workload
@@ -34,21 +34,13 @@ class History:
     memory: MeasuredMemory | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much is read."""
-
-    days: float
-    rows: int
-
-
-def history_of_file(name: str, seed: int) -> History:
+def history_of_file(name: str, seed: int) -> WorkloadHistory:
     """Return a workload as a history, or raise OpenmwaaError."""
     (workload,) = load_workloads([name], seed)
-    return History(workload)
+    return WorkloadHistory(workload)
 
 
-def history_of_environment(connection: Connection, bounds: Bounds) -> History:
+def history_of_environment(connection: Connection, days: float, rows: int) -> WorkloadHistory:
     """Read the Airflow of an environment; the workers are those of its first fleet.
 
     Raises:
@@ -59,14 +51,14 @@ def history_of_environment(connection: Connection, bounds: Bounds) -> History:
     def get(path: str, parameters: Mapping[str, str]) -> Any:
         return api.call("GET", f"{path}?{urlencode(parameters)}" if parameters else path)
 
-    workload = HistoryReader(get, bounds.rows).workload(environment.name, datetime.now(UTC), bounds.days)
+    workload = HistoryReader(get, rows).workload(environment.name, datetime.now(UTC), days)
     fleet = next(iter(environment.fleets.values()))
-    return History(
+    return WorkloadHistory(
         workload, environment.region, environment.environment_class, fleet.min, fleet.max, fleet.architecture
     )
 
 
-def history_of_mwaa(name: str, region: str | None, bounds: Bounds) -> History:
+def history_of_mwaa(name: str, region: str | None, days: float, rows: int) -> WorkloadHistory:
     """Read an environment of MWAA.
 
     Raises:
@@ -77,10 +69,10 @@ def history_of_mwaa(name: str, region: str | None, bounds: Bounds) -> History:
         raise OpenmwaaError("--mwaa needs the Region of the environment: add --region.")
     environment, now = MwaaEnvironment(name, region), datetime.now(UTC)
     settings = environment.settings
-    workload = HistoryReader(environment.get, bounds.rows).workload(name, now, bounds.days)
-    peak = environment.peak_memory(now, bounds.days)
+    workload = HistoryReader(environment.get, rows).workload(name, now, days)
+    peak = environment.peak_memory(now, days)
     memory = None if peak is None else MeasuredMemory(peak, settings["EnvironmentClass"], environment.slots)
-    return History(
+    return WorkloadHistory(
         workload,
         region,
         settings["EnvironmentClass"],

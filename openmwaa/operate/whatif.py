@@ -49,7 +49,7 @@ class MeasuredMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SettingOutcome:
     """What a setting would have waited and cost."""
 
     setting: Setting
@@ -81,7 +81,7 @@ class WhatIf:
     cold_start_s: float = 60.0
     seed: int = 1
 
-    def outcomes(self, asked: Sequence[Setting], ended: Callable[[int], None]) -> list[Outcome]:
+    def outcomes(self, asked: Sequence[Setting], ended: Callable[[int], None]) -> list[SettingOutcome]:
         """Simulate the settings; the best one is the first.
 
         Raises:
@@ -97,7 +97,7 @@ class WhatIf:
             share = None if self.memory is None else self.memory.expected_share(setting.environment_class)
             usd = None if usd_hour is None else result.worker_hours * usd_hour / months
             wait = result.mean_wait_s * result.tasks / 3600 * usd_wait_hour / months
-            found.append(Outcome(setting, result, usd, None if usd is None else usd + wait, share))
+            found.append(SettingOutcome(setting, result, usd, None if usd is None else usd + wait, share))
         return sorted(found, key=lambda each: (each.usd_month_with_wait or math.inf, each.setting.maximum))
 
     def _case(self, setting: Setting) -> SimulationCase:
@@ -120,13 +120,13 @@ class WhatIf:
         return worker_hour(self.prices, units)
 
 
-def recommended(outcomes: Sequence[Outcome]) -> Outcome | None:
+def recommended(outcomes: Sequence[SettingOutcome]) -> SettingOutcome | None:
     """Return the best setting of ours whose memory suffices, as far as is known."""
     fit = [each for each in outcomes if each.memory_share is None or each.memory_share <= MEMORY_LIMIT]
     return next((each for each in fit if each.setting.policy in OURS), None)
 
 
-def reason(outcomes: Sequence[Outcome]) -> list[str]:
+def reason(outcomes: Sequence[SettingOutcome]) -> list[str]:
     """Return what to choose and why, and the same workers under each other policy."""
     best = recommended(outcomes)
     if best is None:
@@ -147,12 +147,12 @@ def reason(outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
-def _measured(outcome: Outcome) -> str:
+def _measured(outcome: SettingOutcome) -> str:
     usd = "an unknown price" if outcome.usd_month is None else f"{outcome.usd_month:.2f} USD a month"
     return f"{usd}, {outcome.result.mean_wait_s:.1f} s mean wait"
 
 
-def as_data(outcome: Outcome) -> Mapping[str, Any]:
+def as_data(outcome: SettingOutcome) -> Mapping[str, Any]:
     """Return the row for JSON, unrounded."""
     return {
         **asdict(outcome.setting),

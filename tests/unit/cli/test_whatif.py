@@ -21,7 +21,7 @@ from openmwaa.operate.airflow_api import EnvironmentApi
 from openmwaa.operate.airflow_http import AirflowRefusedError
 from openmwaa.operate.connection import Connection
 from openmwaa.operate.errors import PermissionMissingError
-from openmwaa.operate.history import History
+from openmwaa.operate.history import WorkloadHistory
 from openmwaa.operate.mwaa_environment import MwaaEnvironment
 from openmwaa.operate.whatif import MeasuredMemory
 from simulation.workloads.document import read_workload
@@ -144,7 +144,18 @@ def test_an_answer_of_4xx_is_a_refusal_and_a_missing_permission_is_named(mwaa: t
 def test_nothing_is_recommended_of_policies_that_are_not_ours(tmp_path: Path) -> None:
     small = written(tmp_path / "small.json", SMALL)
     picture = tmp_path / "picture.svg"
-    only = ("--policy", "mwaa-2025", "--region", "eu-central-1", "--class", "mw1.small", "--max", "2", "--min", "1")
+    only = (
+        "--policy",
+        "mwaa-2025",
+        "--price-region",
+        "eu-central-1",
+        "--class",
+        "mw1.small",
+        "--max",
+        "2",
+        "--min",
+        "1",
+    )
     done = run("--workload", small, *only, "--plot", str(picture))
     assert done.exit_code == 0, (done.output, done.exception)
     assert "No setting is recommended: none is of openmwaa or openmwaa-look-ahead" in done.output
@@ -188,7 +199,7 @@ def test_a_class_that_is_short_of_memory_is_not_recommended(mwaa: tuple[Stubber,
 def test_every_command_of_the_page_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     Path("environment.yaml").write_text(LEAST_YAML)
-    small = History(read_workload(json.dumps(SMALL), "small"), maximum=2)
+    small = WorkloadHistory(read_workload(json.dumps(SMALL), "small"), maximum=2)
     for source in ("file", "environment", "mwaa"):
         monkeypatch.setattr(f"openmwaa.operate.history.history_of_{source}", lambda *_: small)
     monkeypatch.setattr("openmwaa.cli.whatif.DEFAULT_POLICIES", ("openmwaa",))
@@ -223,7 +234,11 @@ def test_a_wrong_option_is_named(arguments: list[str], text: str) -> None:
     [
         pytest.param(["--mwaa", "a"], "--mwaa needs the Region of the environment: add --region", id="no-region"),
         pytest.param(["--workload", "x"], "'x' is neither a file nor a shipped workload", id="no-workload"),
-        pytest.param(["--workload", "assets", "--region", "xx-1"], "no list prices of xx-1", id="no-prices"),
+        pytest.param(
+            ["--workload", "assets", "--price-region", "xx-1"],
+            "no list prices of xx-1: use others, such as --price-region",
+            id="no-prices",
+        ),
         pytest.param(["--workload", "assets", "--json", "no/f"], "no/f cannot be written", id="no-folder"),
     ],
 )
