@@ -207,8 +207,9 @@ class Process:
         workers = LimitedWorkers(shared.workers, shared.clock, settings.interval_s, self._agent_places)
         ports = replace(shared, workers=workers)
         if self._sleep_status is not None:
-            database = shared.database if self._sleep_status.reads_database else None
-            ports = replace(ports, held=self._sleep_status.overrides, database=database)
+            ports = replace(ports, held=self._sleep_status.overrides)
+            if not self._sleep_status.reads_database:
+                ports = replace(ports, database=None, plan=None)
         core, schedule = replace(settings.core_fleet(fleet), dry_run=self._dry_run), Schedules(fleet.schedule)
         demand = self._resources.demand_metrics
         metric = partial(demand.value, fleet.demand_metric) if fleet.demand_metric else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from scaler.core.forecast.plan import AirflowPlan
 from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Overrides, Service, Task
 from scaler.core.sleep import SleepCommand, SleepMemory
 from scaler.errors import SourceError
@@ -37,6 +38,13 @@ class DatabasePort(Protocol):
 
     async def running_on(self, host: str) -> int:
         """Return the running task instances of one host name, read now; of a worker it is the id of its ECS task."""
+
+
+class AirflowPlanPort(Protocol):
+    """What Airflow's metadata database shows of the near future."""
+
+    async def plan(self, queues: frozenset[str]) -> AirflowPlan:
+        """Return the plan of the fleet that serves these queues, complete; an error if it is too large."""
 
 
 class BrokerPort(Protocol):

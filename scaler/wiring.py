@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from scaler.adapters.airflow_database import AirflowDatabase
+from scaler.adapters.airflow_plan import AirflowPlanReader
 from scaler.adapters.aws import ApiCalls, open_client
 from scaler.adapters.cloudwatch import CloudWatchBroker, CloudWatchDemand, Timing
 from scaler.adapters.ecs import EcsClusterAdapter
@@ -91,11 +92,15 @@ async def open_resources(
             names = [fleet.name for fleet in settings.fleets]
             overrides = SharedOverrides(override_store, names, clock, max_age_s=settings.interval_s / 2)
             stack.push_async_callback(overrides.close)
-        database, databases = None, []
+        database, plan, databases = None, None, []
         if airflow := _airflow(settings, secret_values, deadline_s, stack):
             database = SharedDatabase(airflow, clock, max_age_s=shared_s)
             stack.push_async_callback(database.close)
             databases.append(airflow)
+        if settings.database and (planned := _airflow(settings, secret_values, deadline_s, stack)):
+            plan = AirflowPlanReader(planned, clock.monotonic, settings.database.executors, max_age_s=shared_s)
+            stack.push_async_callback(plan.close)
+            databases.append(planned)
         cloudwatch = await client("cloudwatch")
         demand_metrics = CloudWatchDemand(cloudwatch, timing)
         stack.push_async_callback(demand_metrics.close)
@@ -108,6 +113,7 @@ async def open_resources(
             database=database,
             overrides=overrides,
             write_rate_limit=write_rate_limit,
+            plan=plan,
         )
         sink = None if settings.metrics_namespace is None else CloudWatchMetrics(cloudwatch)
         health = None if sink is None else _airflow(settings, secret_values, HEALTH_DEADLINE_S, stack)

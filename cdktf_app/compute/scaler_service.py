@@ -142,13 +142,15 @@ def _secrets(secrets: EnvironmentSecrets, broker: CeleryBroker) -> dict[str, str
 def scaler_config(service_props: ServiceProps, database: MetadataDatabase, broker: CeleryBroker) -> dict[str, Any]:
     """Return the content of SCALER_CONFIG without links and log."""
     environment = service_props.context.environment
+    timing = environment.scaler
+    ahead = {"look_ahead": {"wait_worth": timing.wait_worth}} if timing.look_ahead else {}
     return {
         "version": _CONFIG_VERSION,
         "environment": environment.name,
         "region": environment.region,
         "cluster": service_props.cluster.name,
-        "interval_s": environment.scaler.interval_seconds,
-        "scale_in_window_s": environment.scaler.scale_in_window_seconds,
+        "interval_s": timing.interval_seconds,
+        "scale_in_window_s": timing.scale_in_window_seconds,
         "launch_deadline_s": _LAUNCH_DEADLINE_S,
         "agent_port": AGENT_PORT,
         "http_port": SCALER_PORT,
@@ -163,7 +165,9 @@ def scaler_config(service_props: ServiceProps, database: MetadataDatabase, broke
         "overrides_prefix": overrides_prefix(environment),
         "metrics_namespace": METRICS_NAMESPACE,
         "fleets": [
-            _fleet_config(fleet, broker.urls) | _price(fleet, environment.region, service_props.assign_public_ip)
+            _fleet_config(fleet, broker.urls)
+            | ahead
+            | _price(fleet, environment.region, service_props.assign_public_ip)
             for fleet in environment.fleets.values()
         ],
     }

@@ -10,7 +10,8 @@ it may lag, and a former primary would return old data.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -65,7 +66,7 @@ ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientE
 class AirflowDatabase:
     """The ports `DatabasePort` and `AirflowHealthSource`, on one connection that is reopened after any failure.
 
-    The health query uses an instance of its own: a query for metrics must not delay a decision.
+    The health query and the plan use instances of their own: a slow one of them must not delay a decision's counts.
     """
 
     def __init__(self, settings: DatabaseSettings, password: str, *, deadline_s: float = 2.0) -> None:
@@ -120,6 +121,22 @@ class AirflowDatabase:
                 return await connection.fetch(query.format(ours=self._ours), self._settings.executors, *parameters)
             except BaseException:
                 # After a deadline or an error the connection may be in the middle of an answer: never reuse it.
+                self._forget()
+                raise
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Callable[..., Awaitable[Sequence[Any]]]]:
+        """Give a function that returns the rows of a query; all queries of the body see the same state."""
+        if self._resting:
+            raise SourceError(SOURCE, "the environment is asleep")
+        async with calling(SOURCE, self._deadline_s, *ERRORS), self._lock:
+            try:
+                connection = await self._connected()
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    yield lambda query, *parameters: connection.fetch(query.replace("{ours}", self._ours), *parameters)
+            except SourceError:
+                raise  # an answer was refused: the connection is in order
+            except BaseException:
                 self._forget()
                 raise
 

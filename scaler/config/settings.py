@@ -23,7 +23,7 @@ from pydantic import (
 
 from scaler.config.broker_urls import queue_problem, redis_url
 from scaler.config.sleep import SleepSettings
-from scaler.core.model import FallbackPolicy, FleetPolicy, MetricPolicy
+from scaler.core.model import FallbackPolicy, FleetPolicy, LookAheadPolicy, MetricPolicy
 from scaler.errors import ConfigurationError
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -190,6 +190,13 @@ class DemandMetricSettings(_Model):
         return MetricPolicy(f"{self.namespace} {self.metric_name}", self.slots_per_unit)
 
 
+class LookAheadSettings(_Model):
+    """Whether a worker that is not needed yet is worth its cost."""
+
+    wait_worth: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = LookAheadPolicy().wait_worth
+    """How many worker-seconds it is worth that a task waits one second less."""
+
+
 class FleetSettings(_Model):
     """One worker fleet."""
 
@@ -207,6 +214,8 @@ class FleetSettings(_Model):
     launch_budget: Annotated[int, Field(ge=1, le=5000)] = 50
     """The limit of launched tasks that are not yet running: Fargate launches 20 a second."""
     demand_metric: DemandMetricSettings | None = None
+    look_ahead: LookAheadSettings | None = None
+    """None: no worker is launched before its task is queued. It needs `database`."""
     worker_hour_usd: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
     """The price of one worker an hour, for the page; None: it is unknown."""
 
@@ -294,6 +303,13 @@ class ScalerConfig(_Model):
             raise ValueError("; ".join(problems))
         return fleets
 
+    @model_validator(mode="after")
+    def _look_ahead_has_its_source(self) -> Self:
+        ahead = [fleet.name for fleet in self.fleets if fleet.look_ahead]
+        if ahead and self.database is None:
+            raise ValueError(f"look_ahead of {', '.join(ahead)} needs the database")
+        return self
+
     def core_fleet(self, fleet: FleetSettings) -> FleetPolicy:
         """Return the fleet as the core uses it."""
         return FleetPolicy(
@@ -309,6 +325,7 @@ class ScalerConfig(_Model):
             fallback=fleet.fallback,
             desired_count_drift=fleet.desired_count_drift,
             demand_metric=fleet.demand_metric.core_metric if fleet.demand_metric else None,
+            look_ahead=LookAheadPolicy(fleet.look_ahead.wait_worth) if fleet.look_ahead else None,
         )
 
     def changes_at_start_only(self, other: Self) -> list[str]:

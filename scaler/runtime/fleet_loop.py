@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Self
 
 from scaler.core.decide import decide
+from scaler.core.look_ahead import launch_latency_s
 from scaler.core.model import AgentState, FleetPolicy, Known, Observation, Task
 from scaler.core.state import Decision, FleetState, ServiceDecision
 from scaler.core.tick import Tick
@@ -60,8 +61,12 @@ class FleetLoop:
         clock = self._ports.clock
         started_at = clock.monotonic()
         commands_end = asyncio.get_running_loop().time() + fleet.interval_s * COMMAND_SHARE
-        observation, errors = await self._observer.observe(fleet.interval_s * OBSERVE_SHARE, fleet.knowledge_gap_s)
-        now, before = clock.monotonic(), self._state
+        before, launch_s = self._state, 0.0
+        if fleet.look_ahead is not None:
+            launch_s = launch_latency_s(fleet.look_ahead, before.launch_latencies) + fleet.pace_s
+        seconds = fleet.interval_s * OBSERVE_SHARE
+        observation, errors = await self._observer.observe(seconds, fleet.knowledge_gap_s, launch_s)
+        now = clock.monotonic()
         decision, self._state = self._decide(fleet, observation, before, now)
         tick = Tick(fleet, observation, before, now, decision)
         writes, failed = await self._act(decision, _tasks(observation), fleet.drain_lease_s, commands_end)

@@ -13,10 +13,14 @@ from functools import partial
 from typing import Generic, Self, TypeVar
 
 from scaler.adapters.shared import Shared
+from scaler.core.forecast.forecaster import Forecaster
+from scaler.core.forecast.plan import AirflowPlan
+from scaler.core.look_ahead import horizon_s
 from scaler.core.model import (
     BrokerCount,
     DatabaseCount,
     FleetPolicy,
+    Forecast,
     Known,
     Observation,
     Overrides,
@@ -30,7 +34,7 @@ from scaler.core.model import (
 )
 from scaler.core.workers import PENDING
 from scaler.errors import AbsentError, DeadlineError, SourceError, ThrottledError
-from scaler.ports import BrokerPort, ClockPort, ClusterPort, DatabasePort, WorkersPort
+from scaler.ports import AirflowPlanPort, BrokerPort, ClockPort, ClusterPort, DatabasePort, WorkersPort
 from scaler.runtime.backoff import SLOWED
 from scaler.runtime.overrides import LastOverrides, SharedOverrides
 from scaler.runtime.write_rate_limit import WriteRateLimit
@@ -58,6 +62,8 @@ class Ports:
     """The manual overrides; None: overrides are not configured."""
     write_rate_limit: WriteRateLimit | None = None
     """Limits the rate of UpdateService; None: no limit."""
+    plan: AirflowPlanPort | None = None
+    """None: there is no Airflow database."""
     held: Overrides | None = None
     """Overrides of the whole environment, which replace those of each fleet; None: it is awake."""
 
@@ -113,6 +119,7 @@ class Observer:
         self._ports = ports
         self._schedule = schedule
         self._metric = metric
+        self._forecaster = Forecaster()
         self._last_database: LastKnown[DatabaseCount] = LastKnown()
         self._last_broker: LastKnown[BrokerCount] = LastKnown()
         self._last_overrides = LastOverrides()
@@ -137,10 +144,13 @@ class Observer:
         self._last_overrides = before._last_overrides
         self._seen, self._missing = before._seen, before._missing
 
-    async def observe(self, seconds: float, stale_s: float) -> tuple[Observation, tuple[SourceError, ...]]:
+    async def observe(
+        self, seconds: float, stale_s: float, launch_s: float = 0.0
+    ) -> tuple[Observation, tuple[SourceError, ...]]:
         """Return one observation within `seconds`, and the errors of the sources that failed.
 
-        A demand that cannot be read now is `Stale` for `stale_s` seconds.
+        A demand that cannot be read now is `Stale` for `stale_s` seconds. The forecast reaches as far as a launch that
+        takes `launch_s` needs.
         """
         self._errors = []
         begins = asyncio.get_running_loop().time()
@@ -149,6 +159,7 @@ class Observer:
             database = group.create_task(self._read_database(end, stale_s))
             broker = group.create_task(self._read_slowly(self._depths, BROKER, end))
             overrides = group.create_task(self._read_overrides(end))
+            plan = group.create_task(self._read_plan(end))
             metric = group.create_task(self._read_metric(end, stale_s))
             services = {name: group.create_task(self._observe_service(name, begins, end)) for name in self._services}
         now = self._ports.clock.monotonic()
@@ -163,6 +174,7 @@ class Observer:
             database=await database,
             schedule=self._schedule(self._ports.clock.wall()),
             demand_metric=await metric,
+            forecast=self._expect(await plan, seen, now, launch_s),
             absent=absent,
         )
         return observation, tuple(self._errors)
@@ -260,6 +272,33 @@ class Observer:
             total = DatabaseCount(sum(count.queued for count in counts), sum(count.running for count in counts))
             return self._last_database.of(Known(total, reading.at), reading.at, stale_s)
         return self._last_database.of(reading, self._ports.clock.monotonic(), stale_s)
+
+    async def _read_plan(self, end: float) -> Known[AirflowPlan] | Unknown | None:
+        plan = self._ports.plan
+        if plan is None or self._fleet.look_ahead is None:
+            return None
+        return await self._read(lambda: plan.plan(frozenset(self._fleet.queues)), "plan", end)
+
+    def _expect(
+        self,
+        plan: Known[AirflowPlan] | Unknown | None,
+        services: Mapping[str, ServiceObservation],
+        now: float,
+        launch_s: float,
+    ) -> Known[Forecast] | Unknown | None:
+        """Return the forecast; tasks on workers that drain need no slot of another worker."""
+        if not isinstance(plan, Known):
+            return plan
+        draining = {
+            arn.rpartition("/")[2]
+            for service in services.values()
+            for arn, agent in service.agents.items()
+            if isinstance(agent, Known) and agent.value.phase in ("draining", "released")
+        }
+        expected = self._forecaster.expect(
+            plan.value, now, horizon_s=horizon_s(launch_s), unknown_s=launch_s, draining=draining
+        )
+        return Known(expected, now)
 
     async def _read_metric(self, end: float, stale_s: float) -> Reading[float] | None:
         if self._metric is None:

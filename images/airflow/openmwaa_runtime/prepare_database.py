@@ -10,7 +10,7 @@ owner of a database. Passwords are sent as SCRAM verifiers, because the server m
 |------------------|--------------------|---------------------------------------------------------|
 | `airflow`        | `airflow` (owner)  | everything there                                        |
 | `celery_results` | `celery` (owner)   | everything there, but only read the scaler's public key |
-| `scaler`         | `airflow`          | read some columns of `task_instance` and of `job`       |
+| `scaler`         | `airflow`          | read the columns of `SCALER_READS`                      |
 | `airflow_worker` | `airflow`          | with Airflow 2: `airflow_2.worker_rights`               |
 """
 
@@ -59,15 +59,24 @@ SCALER_COLUMNS = (
     "last_heartbeat_at",
     "updated_at",
 )
-"""Columns of `task_instance` that the scaler may read: no arguments, no results, no content of DAGs."""
+"""Columns of `task_instance` that the scaler may read: no arguments and no results."""
 SCALER_JOB_COLUMNS = ("id", "job_type", "state", "hostname", "start_date", "end_date", "latest_heartbeat")
 """Columns of `job` that the scaler may read: the heartbeats of schedulers."""
 SCALER_READS = {
     "task_instance": SCALER_COLUMNS,
     "job": SCALER_JOB_COLUMNS,
     "import_error": ("filename", "stacktrace", "timestamp"),
+    "dag_run": ("id", "dag_id", "run_id", "state", "start_date", "bundle_version", "created_dag_version_id"),
+    "dag": ("dag_id", "is_paused", "is_stale", "is_active", "next_dagrun_create_after"),
+    "dag_version": ("id", "dag_id", "version_number"),
+    "serialized_dag": ("dag_id", "dag_version_id", "dag_hash", "data", "data_compressed"),
+    "dag_schedule_asset_reference": ("asset_id", "dag_id"),
+    "task_outlet_asset_reference": ("asset_id", "dag_id", "task_id"),
+    "dag_schedule_dataset_reference": ("dataset_id", "dag_id"),
+    "task_outlet_dataset_reference": ("dataset_id", "dag_id", "task_id"),
 }
-"""All tables that the scaler may read."""
+"""All tables and columns that the scaler may read, of Airflow 2 and 3; rights have no finer grain than a column, and
+the structure of a DAG is in one with the arguments of its tasks."""
 WORKER = "airflow_worker"
 READERS = frozenset({"scaler", WORKER})
 """Roles that own nothing."""
@@ -232,6 +241,8 @@ class Preparation:
         metadata.execute("GRANT USAGE ON SCHEMA public TO scaler")
         for table, readable in SCALER_READS.items():
             present = _present_columns(metadata, table)
+            if not present:
+                continue  # of the other major version
             columns = sql.SQL(", ").join(sql.Identifier(name) for name in readable if name in present)
             metadata.execute(_with("GRANT SELECT ({}) ON public.{} TO scaler", columns, sql.Identifier(table)))
         if WORKER in self._secrets.logins:
