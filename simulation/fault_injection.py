@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The current faults: one `FaultInjector` for the whole simulation, changed while it runs.
 
-Each source (`ecs`, `broker`, `database`, `agent`, `protection`) has its own probabilities; 1.0 is an outage.
+Each source (`ecs`, `broker`, `database`, `agent`, `protection`, `plan`) has its own probabilities; 1.0 is an outage.
 """
 
 import random
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-SOURCES = ("ecs", "broker", "database", "agent", "protection", "overrides")
+SOURCES = ("ecs", "broker", "database", "agent", "protection", "overrides", "plan")
 
 
 class CallOutcome(Enum):

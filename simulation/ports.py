@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from local_ecs.model import EcsError, TaskStatus
+from scaler.core.forecast.plan import ActiveTask, AirflowPlan, DagShape, RunInProgress
 from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Deployment, Overrides, Service, Task
 from scaler.errors import AbsentError, BadAnswerError, DeadlineError, SourceError, ThrottledError
 from simulation.fake_ecs import CLUSTER, FakeEcs
@@ -294,3 +295,31 @@ class SimulatedDatabase:
 
     def _counts(self) -> Mapping[str, DatabaseCount]:
         return self.answer({name: queue.rows.count() for name, queue in self._queues.items()})
+
+
+class SimulatedPlan:
+    """The port `AirflowPlanPort`: each message is the only task of a run, and no run has ended before."""
+
+    _SHAPE = DagShape("message", upstream=(0,), downstream=((),), instances=(1.0,), durations=(None,))
+
+    def __init__(self, queues: Mapping[str, SimulatedQueue], link: FaultyLink, clock: SimulatedClock) -> None:
+        self._queues = queues
+        self._link = link
+        self._clock = clock
+        self._since: dict[tuple[int, bool], float] = {}
+        self.answer: Callable[[AirflowPlan], AirflowPlan] = lambda true: true
+
+    async def plan(self, queues: frozenset[str]) -> AirflowPlan:
+        """Return the plan of a fleet's queue."""
+        return await self._link.call("plan", lambda: self.answer(self._plan(*queues)))
+
+    def _plan(self, queue: str) -> AirflowPlan:
+        rows, now = self._queues[queue].rows, self._clock.monotonic()
+        tasks = {(number, False) for number in rows.queued} | {(number, True) for number in rows.running}
+        self._since = {task: self._since.get(task, now) for task in sorted(tasks)}
+        runs = [
+            RunInProgress(str(number), self._SHAPE, 0, (ActiveTask(0, since, running=running),))
+            for (number, running), since in self._since.items()
+        ]
+        waiting = [since for (_, running), since in self._since.items() if not running]
+        return AirflowPlan(tuple(runs), (), {}, len(runs), min(waiting, default=None))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from local_ecs.model import EcsSettings
 from scaler.core.model import FleetPolicy, Overrides
+from scaler.ports import AirflowPlanPort
 from scaler.runtime.agent_concurrency import CONNECTIONS, AgentPlaces, LimitedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
@@ -29,6 +30,7 @@ from simulation.ports import (
     SimulatedCluster,
     SimulatedDatabase,
     SimulatedOverrides,
+    SimulatedPlan,
 )
 from simulation.queue import Message, SimulatedQueue
 from simulation.worker import SimulatedWorker, WorkerProfile
@@ -130,6 +132,7 @@ class Simulation:
         self.write_rate_limit = SharedWriteRateLimit(self.clock, per_s=config.writes[0], burst=config.writes[1])
         self.broker = SimulatedBroker(self.queues, self.link)
         self.database = SimulatedDatabase(self.queues, self.link, self.fake_ecs.workers)
+        self.plan: AirflowPlanPort = SimulatedPlan(self.queues, self.link, self.clock)
         self.overrides = SimulatedOverrides(self.link)
         self.scalers: list[ScalerProcess] = []
         self.kills = 0
@@ -170,6 +173,7 @@ class Simulation:
             database=database,
             overrides=overrides,
             write_rate_limit=self.write_rate_limit,
+            plan=self.plan,
         )
         observer = Observer(fleet, self.topologies[fleet.name].services, {fleet.name: fleet.name}, ports)
         disabled = self.config.disabled

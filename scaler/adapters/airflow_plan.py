@@ -21,7 +21,8 @@ for several assets is not expected: which of them comes last is not known.
 
 import json
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from scaler.adapters.airflow_database import SOURCE, AirflowDatabase
@@ -127,7 +128,7 @@ WORDS = {
     "succeeded": "filter (where t.state = 'success' and t.end_date >= t.start_date)",
     "ours": "{ours}",
 }
-AIRFLOW_3 = WORDS | {
+WORDS_3 = WORDS | {
     "version": "case when r.bundle_version is null then null else r.created_dag_version_id::text end",
     "scheduled": "t.scheduled_dttm",
     "alive": "not is_stale",
@@ -136,7 +137,7 @@ AIRFLOW_3 = WORDS | {
     "key_column": "dag_version_id",
     "key_type": "::uuid[]",
 }
-AIRFLOW_2 = WORDS | {
+WORDS_2 = WORDS | {
     "version": "null::text",
     "scheduled": "t.updated_at",
     "alive": "is_active",
@@ -185,7 +186,7 @@ class AirflowPlanReader:
             ahead_s = self._monotonic() - at
             if self._ahead_s is None or abs(ahead_s - self._ahead_s) > CLOCK_S:
                 self._ahead_s = ahead_s
-            words = AIRFLOW_3 if has_versions else AIRFLOW_2
+            words = WORDS_3 if has_versions else WORDS_2
             runs = _whole("runs in progress", await fetch(RUNS.format(**words), MAX_RUNS + 1), MAX_RUNS)
             opened = _whole("open tasks", await fetch(OPEN.format(**words), self._executors, MAX_OPEN + 1), MAX_OPEN)
             due = _whole("due runs", await fetch(DUE.format(**words), HELD_S, AHEAD_S, MAX_RUNS + 1), MAX_RUNS)
@@ -213,13 +214,16 @@ class AirflowPlanReader:
         kept: dict[tuple[str, Key], KnownDag] = {}
         asked: set[str] = set()
         left = [BATCH, self._batch]
-        keys_query = KEYS_3 if words is AIRFLOW_3 else KEYS_2
+        keys_query = KEYS_3 if words is WORDS_3 else KEYS_2
         for _ in range(MAX_DEPTH + 1):
             new, asked = sorted(wanted - asked), asked | wanted
             rows = await fetch(keys_query, new, sorted(pinned))
             # A version may be of a DAG that is deleted.
-            left[0] -= await self._load_structures(fetch, words, {(row[1], row[2]) for row in rows}, left[0])
-            left[1] -= await self._load_histories(fetch, words, [row[0] for row in rows], left[1])
+            keys, dag_ids = {(row[1], row[2]) for row in rows}, {row[0] for row in rows}
+            left[0] -= await self._load_structures(fetch, words, keys, left[0])
+            left[1] -= await self._load_histories(fetch, words, dag_ids, left[1])
+            if absent := len(keys - self._structures.keys()) + len(dag_ids - self._histories.keys()):
+                raise SourceError(SOURCE, f"{absent} structures and histories of DAGs are still to be read")
             for dag_id, version, digest, is_pinned in rows:
                 place = dag_id, (version, digest)
                 dag, history = self._known.get(place), self._histories[dag_id]
@@ -240,21 +244,19 @@ class AirflowPlanReader:
         return newest, versions
 
     async def _load_structures(self, fetch: Fetch, words: Mapping[str, str], keys: set[Key], limit: int) -> int:
-        missing = sorted(keys - self._structures.keys())
-        if not missing:
+        some = {version for version, _ in sorted(keys - self._structures.keys())[: max(0, limit)]}
+        if not some:
             return 0
-        some = {version for version, _ in missing[: max(0, limit)]}
         for version, digest, compressed, tasks in await fetch(STRUCTURES.format(**words), sorted(some)):
             found = _decompressed(compressed) if compressed else json.loads(tasks or "[]")
             self._structures[version, digest] = structure_of(SOURCE, found, self._executors)
-        _complete(missing, self._structures.keys(), "structures")
         return len(some)
 
-    async def _load_histories(self, fetch: Fetch, words: Mapping[str, str], dag_ids: Iterable[str], limit: int) -> int:
-        now, dag_ids = self._monotonic(), sorted(set(dag_ids))
-        read_at = sorted((self._histories[dag_id].at, dag_id) for dag_id in dag_ids if dag_id in self._histories)
-        missing = [dag_id for dag_id in dag_ids if dag_id not in self._histories]
-        some = [*missing, *(dag_id for at, dag_id in read_at if now - at > REFRESH_S)][: max(0, limit)]
+    async def _load_histories(self, fetch: Fetch, words: Mapping[str, str], dag_ids: set[str], limit: int) -> int:
+        now = self._monotonic()
+        read_at = {dag_id: self._histories[dag_id].at if dag_id in self._histories else -inf for dag_id in dag_ids}
+        oldest = sorted(dag_ids, key=lambda dag_id: (read_at[dag_id], dag_id))
+        some = [dag_id for dag_id in oldest if now - read_at[dag_id] > REFRESH_S][: max(0, limit)]
         if some:
             batch, self._batch = self._batch, max(1, len(some) // 2)  # if this one is too slow, the next one reads less
             past, consumers = await fetch(PAST.format(**words), some), await fetch(CONSUMERS.format(**words), some)
@@ -267,7 +269,6 @@ class AirflowPlanReader:
                     now, {row[1]: row[2] or () for row in tasks}, {row[1]: row[3] for row in tasks}, started
                 )
             self._batch = min(BATCH, max(batch, 2 * len(some)))
-        _complete(missing, self._histories.keys(), "histories")
         return len(some)
 
     async def _read_ended(
@@ -298,12 +299,6 @@ def _whole(what: str, rows: Sequence[Any], limit: int) -> Sequence[Any]:
     if len(rows) > limit:
         raise BadAnswerError(SOURCE, f"more than {limit} {what}: the plan is not read")
     return rows
-
-
-def _complete(wanted: Iterable[object], known: Iterable[object], what: str) -> None:
-    left = len({*wanted} - {*known})
-    if left:
-        raise SourceError(SOURCE, f"{left} {what} of DAGs are still to be read")
 
 
 def _decompressed(data: bytes) -> list[Mapping[str, Any]]:

@@ -67,6 +67,7 @@ ALLOWED = [
     ("celery_results", "celery", "INSERT INTO celery_taskmeta (id, task_id) VALUES (1, 'x')"),
     ("celery_results", "celery", "SELECT value FROM openmwaa.public_key"),
     ("scaler", "airflow", "SELECT count(state) FROM task_instance WHERE queue = 'default'"),
+    ("scaler", "airflow", "SELECT run_id FROM dag_run WHERE state = 'running'"),
     (
         "scaler",
         "airflow",
@@ -74,6 +75,7 @@ ALLOWED = [
     ),
 ]
 FORBIDDEN = [
+    ("scaler", "airflow", "SELECT conf FROM dag_run"),
     ("scaler", "airflow", "SELECT next_kwargs FROM task_instance"),
     ("scaler", "airflow", "DELETE FROM import_error"),
     ("scaler", "airflow", "UPDATE task_instance SET state = 'failed'"),

@@ -35,6 +35,7 @@ def migrate(self):
         metadata.execute("CREATE TABLE IF NOT EXISTS task_instance (id int, state text, queue text, next_kwargs text)")
         job = "job (job_type text, state text, dag_id text, latest_heartbeat date)"
         metadata.execute(f"CREATE TABLE IF NOT EXISTS {job}")
+        metadata.execute("CREATE TABLE IF NOT EXISTS dag_run (run_id text, state text, conf text)")
         errors = "import_error (filename text, stacktrace text, timestamp timestamptz)"
         metadata.execute(f"CREATE TABLE IF NOT EXISTS {errors}")
     print("migrated")
