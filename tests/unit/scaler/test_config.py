@@ -9,6 +9,7 @@ import pytest
 
 from scaler.config.environment import read_settings
 from scaler.config.settings import parse_settings
+from scaler.core.model import LookAheadPolicy
 from scaler.errors import ConfigurationError
 
 FLEET: dict[str, Any] = {
@@ -74,9 +75,11 @@ def test_reads_every_field() -> None:
             schedule=[MORNING],
             fallback={"mode": "fixed", "count": 3, "after_s": 60},
             desired_count_drift="adopt",
+            look_ahead={"wait_worth": 2},
         ),
     }
     settings, _ = read_settings(environment(**document))
+    assert settings.core_fleet(settings.fleets[0]).look_ahead == LookAheadPolicy(wait_worth=2.0)
     assert settings.fleets[0].services == ("worker-default-a", "worker-default-b")
     assert settings.fleets[0].schedule[0].timezone == "Europe/Zurich"
     assert settings.fleets[0].fallback.count == 3
@@ -119,6 +122,10 @@ def test_a_fleet_without_database_needs_no_password() -> None:
         pytest.param({"interval_s": float("nan")}, "SCALER_CONFIG.interval_s", id="not a number"),
         pytest.param({"interval_s": "5"}, "SCALER_CONFIG.interval_s", id="a number in quotes"),
         pytest.param({"fleets": []}, "SCALER_CONFIG.fleets", id="no fleet"),
+        pytest.param(fleet(look_ahead={"wait_worth": 0}), "fleets.0.look_ahead.wait_worth", id="a worthless wait"),
+        pytest.param(
+            {"database": None, **fleet(look_ahead={})}, "look_ahead of default needs the database", id="no plan"
+        ),
         pytest.param(fleet(slots=0), "SCALER_CONFIG.fleets.0.slots", id="no slots"),
         pytest.param(fleet(min=6), r"min \(6\) must not be above max \(5\)", id="min above max"),
         pytest.param(fleet(min=-1), r"SCALER_CONFIG.fleets.0.min", id="negative min"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from scaler.core.decide import decide
+from scaler.core.model import Forecast, Known, LookAheadPolicy, Unknown
 from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.reporting.tick_codec import RecordError, from_json, replay, to_json
@@ -22,9 +23,21 @@ def tick() -> Tick:
     return Tick(FLEET, seen, state, 5.0, decide(FLEET, seen, state, 5.0)[0])
 
 
+def forecast_tick() -> Tick:
+    fleet = replace(FLEET, look_ahead=LookAheadPolicy())
+    forecast = Forecast(5.0, 5.0, (9.0,) * 20, (0.5,) * 20, task_s=30.0, present=14, waiting_s=2.0)
+    seen = replace(tick().observation, forecast=Known(forecast, 5.0))
+    before = replace(tick().before, launch_latencies=(42.5,))
+    decision = decide(fleet, seen, before, 5.0)[0]
+    assert "look-ahead" in [step.name for step in decision.explanation]
+    return Tick(fleet, seen, before, 5.0, decision)
+
+
 def test_a_tick_is_read_back_equal() -> None:
     for recorded in (
         tick(),
+        forecast_tick(),
+        replace(forecast_tick(), observation=replace(tick().observation, forecast=Unknown("too slow"))),
         replace(tick(), observation=with_changes(tick().observation, service=SILENT, tasks=SILENT)),
     ):
         assert from_json(json.loads(json.dumps(to_json(recorded)))) == recorded
@@ -32,6 +45,7 @@ def test_a_tick_is_read_back_equal() -> None:
 
 def test_replay_without_difference() -> None:
     assert replay(tick()) == ()
+    assert replay(from_json(to_json(forecast_tick()))) == ()
 
 
 def test_replay_names_the_difference() -> None:

@@ -86,7 +86,7 @@ def idle(true: AirflowPlan) -> AirflowPlan:
 
 
 def too_much(true: AirflowPlan) -> AirflowPlan:
-    return replace(true, runs=true.runs * 500)
+    return replace(true, runs=true.runs * 100)
 
 
 @pytest.mark.parametrize("answer", [nothing, idle, too_much])
