@@ -165,7 +165,7 @@ class AirflowPlanReader:
         self._shared = Shared(self._read, monotonic, max_age_s=max_age_s)
         self._made: dict[frozenset[str], Made] = {}
         self._ahead_s: float | None = None
-        self._batch = BATCH
+        self._batch, self._ended_limit = BATCH, MAX_ENDED
         self._structures: dict[Key, DagStructure] = {}
         self._histories: dict[str, DagHistory] = {}
         self._known: dict[tuple[str, Key], KnownDag] = {}
@@ -222,19 +222,22 @@ class AirflowPlanReader:
             keys, dag_ids = {(row[1], row[2]) for row in rows}, {row[0] for row in rows}
             left[0] -= await self._load_structures(fetch, words, keys, left[0])
             left[1] -= await self._load_histories(fetch, words, dag_ids, left[1])
-            if absent := len(keys - self._structures.keys()) + len(dag_ids - self._histories.keys()):
-                raise SourceError(SOURCE, f"{absent} structures and histories of DAGs are still to be read")
             for dag_id, version, digest, is_pinned in rows:
                 place = dag_id, (version, digest)
-                dag, history = self._known.get(place), self._histories[dag_id]
+                structure, history = self._structures.get(place[1]), self._histories.get(dag_id)
+                if structure is None or history is None:
+                    continue
+                dag = self._known.get(place)
                 if dag is None or dag.history is not history:
-                    dag = KnownDag(dag_id, self._structures[version, digest], history)
+                    dag = self._known[place] = KnownDag(dag_id, structure, history)
                 kept[place] = dag
                 if is_pinned:
                     versions[version] = dag
                 else:
                     newest[dag_id] = dag
                 wanted = wanted.union(*dag.starts.values())
+            if absent := len(keys - self._structures.keys()) + len(dag_ids - self._histories.keys()):
+                raise SourceError(SOURCE, f"{absent} structures and histories of DAGs are still to be read")
             pinned = set()
             if wanted <= asked:
                 break
@@ -282,12 +285,14 @@ class AirflowPlanReader:
         instances = 0
         for number in changed:
             instances += digests[number][3]
-            if some and instances > MAX_ENDED:
+            if some and instances > self._ended_limit:
                 break
             some.append(number)
         rows: dict[int, list[Any]] = {number: [] for number in some}
+        limit, self._ended_limit = self._ended_limit, max(1, self._ended_limit // 2)  # as for histories
         for number, *row in await fetch(TASKS_ENDED.format(**words), some) if some else ():
             rows[number].append(row)
+        self._ended_limit = min(MAX_ENDED, 2 * limit)
         for number in some:
             kept[number] = digests[number], ended_of(dags[number], rows[number])
         self._ended = kept
