@@ -45,7 +45,7 @@ def rows() -> PlanRows:
         pytest.param("up_for_retry", 1.0, None, id="up_for_retry: no slot"),
     ],
 )
-async def test_the_state_of_a_task_says_whether_it_holds_a_slot(
+async def test_the_state_of_a_task_shows_whether_it_holds_a_slot(
     rows: PlanRows, state: str, ago_s: float, expected: Any
 ) -> None:
     rows.run(1, "chain", ended=[("a", [10.0])])
