@@ -160,7 +160,7 @@ def test_ecs_stops_what_is_not_protected(protection: StopProtection, killed: int
 
 
 class Drains(Steps):
-    """Drains one worker at 100 s, and resumes it at 200 s if told so."""
+    """Drains one worker at 100 s, and resumes it at 200 s on request."""
 
     def __init__(self, *, resumes: bool) -> None:
         super().__init__(StopProtection.DRAIN, 2)
