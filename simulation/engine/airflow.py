@@ -249,9 +249,9 @@ class Airflow:
             waiting = self._asset_runs.get(consumer)
             if waiting:
                 self.start_run(waiting.popleft(), now)
+        if not run.tasks_left:
+            self._end_run(run, now)
         for child in self._children[run.dag.dag_id][run.version][node]:
             run.missing[child] -= 1
             if not run.missing[child]:
                 self._begin(run, child, now)
-        if not run.tasks_left:
-            self._end_run(run, now)
