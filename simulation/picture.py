@@ -107,7 +107,8 @@ def _panel(panel: Panel, cost: str, wait: str) -> Iterator[str]:
 def _label_lines(wanted: Sequence[float], bottom: float) -> list[float]:
     """Return a height for each label, top down: near its point, below the one before, and above the bottom."""
     found: list[float] = []
+    line = min(LINE, (bottom - TOP) / len(wanted)) if wanted else LINE
     for number, height in enumerate(wanted):
-        latest = bottom - (len(wanted) - 1 - number) * LINE
-        found.append(max(min(height, latest), found[-1] + LINE if found else 0.0))
+        latest = bottom - (len(wanted) - 1 - number) * line
+        found.append(max(min(height, latest), found[-1] + line if found else 0.0))
     return found

@@ -166,11 +166,12 @@ def _picture(case: "WhatIf", outcomes: "Sequence[SettingOutcome]") -> str:
     from simulation.comparison import OURS  # noqa: PLC0415
     from simulation.picture import Panel, Point, draw  # noqa: PLC0415
 
-    panels: dict[str, list[Point]] = {}
-    for each in outcomes:
-        setting = each.setting
+    panels: dict[str, dict[tuple[str, float, float], Point]] = {}
+    for each in outcomes:  # of settings that differ only in a maximum that was not reached, the lowest
+        setting, wait_s = each.setting, each.result.mean_wait_s
         if each.usd_month is not None:
             name = f"{setting.policy} {setting.minimum}-{setting.maximum}"
-            point = Point(name, each.usd_month, each.result.mean_wait_s, setting.policy in OURS)
-            panels.setdefault(f"{case.workload.name}, {setting.environment_class}", []).append(point)
-    return draw([Panel(title, points) for title, points in panels.items()], "USD a month for workers")
+            point = Point(name, each.usd_month, wait_s, setting.policy in OURS)
+            panel = panels.setdefault(f"{case.workload.name}, {setting.environment_class}", {})
+            panel.setdefault((setting.policy, each.usd_month, wait_s), point)
+    return draw([Panel(title, [*points.values()]) for title, points in panels.items()], "USD a month for workers")

@@ -141,7 +141,7 @@ def reason(outcomes: Sequence[SettingOutcome]) -> list[str]:
     ]
     return [
         f"Recommended: {setting}: {_measured(best)}.",
-        f"It has the least sum of workers and wait: a task-second of wait counts as {WAIT_WORTH:g} worker-seconds.",
+        f"It has the least sum of workers and wait: 1 s of wait counts as {WAIT_WORTH:g} s of a worker of mw1.small.",
         f"Memory: {memory}.",
         *(f"{other.setting.policy} with the same workers: {_measured(other)}." for other in same),
     ]
