@@ -143,7 +143,9 @@ def scaler_config(service_props: ServiceProps, database: MetadataDatabase, broke
     """Return the content of SCALER_CONFIG without links and log."""
     environment = service_props.context.environment
     timing = environment.scaler
-    ahead = {"look_ahead": {"wait_worth": timing.wait_worth}} if timing.look_ahead else {}
+    ahead: dict[str, Any] = {}
+    if timing.look_ahead != "off":
+        ahead["look_ahead"] = {"wait_worth": timing.wait_worth, "shadow": timing.look_ahead == "shadow"}
     return {
         "version": _CONFIG_VERSION,
         "environment": environment.name,

@@ -12,7 +12,7 @@ from openmwaa.cli.scale import parse_duration
 from openmwaa.cli.wait import EXIT_CODES
 from openmwaa.commands import this_command
 from openmwaa.operate.override_request import Duration
-from openmwaa.operate.rotation import Rotation, SecretName
+from openmwaa.operate.rotation import SecretName, SecretRotation
 from openmwaa.progress import reported
 
 app = typer.Typer(no_args_is_help=True, help="Give a running environment new secrets; running tasks continue.")
@@ -58,7 +58,7 @@ def _rotate(name: SecretName, path: EnvironmentPath, timeout: Duration, *, as_js
     limit_s = timeout.time.total_seconds() if timeout.time else float("inf")
     try:
         with reported("Waiting", print_progress, every_s=60):
-            rotation = Rotation.of(connection, name)
+            rotation = SecretRotation.of(connection, name)
             status = rotation.run(print_progress if as_json else print_line, limit_s=limit_s)
     except KeyboardInterrupt:
         error_console().print(f"Interrupted. To continue: {this_command()}", style="yellow", markup=False)

@@ -80,9 +80,9 @@ class ScalerTiming(StrictModel):
     """Seconds between two scaling decisions."""
     scale_in_window_seconds: Annotated[float, Field(ge=0, le=3600)] = 60
     """A fleet scales in to the highest need of this many past seconds."""
-    look_ahead: bool = True
-    """Whether workers start for tasks that Airflow's plan lets expect; otherwise only for tasks that are queued."""
-    wait_worth: Annotated[float, Field(gt=0, le=1000)] = 6
+    look_ahead: Literal["off", "shadow", "on"] = "shadow"
+    """`on`: workers start for tasks that Airflow's plan lets expect. `shadow`: `explain` shows what it would do."""
+    wait_worth: Annotated[float, Field(gt=0, le=1000)] = 1
     """How many worker-seconds the look-ahead spends so that a task waits one second less."""
 
 

@@ -28,7 +28,7 @@ _ID_PREFIX: Final = "openmwaa-rotate"
 
 
 @dataclass(frozen=True)
-class Step:
+class RotationStep:
     """One new value, and the deployments after it."""
 
     name: str
@@ -52,19 +52,21 @@ _VARIABLES: Final[Mapping[SecretName, str]] = {
     "session-secret": "OPENMWAA_API_SECRET_KEY",
     "fernet-key": "OPENMWAA_FERNET_KEY",
 }
-STEPS: Final[Mapping[SecretName, tuple[Step, ...]]] = {
-    "session-secret": (Step("new", "The new session secret", lambda _: secrets.token_hex(32)),),
+STEPS: Final[Mapping[SecretName, tuple[RotationStep, ...]]] = {
+    "session-secret": (RotationStep("new", "The new session secret", lambda _: secrets.token_hex(32)),),
     # The first key encrypts, each one decrypts. So tasks of two neighbouring steps can read what the others write.
     "fernet-key": (
-        Step("added", "The old key encrypts, the new one decrypts too", lambda old: f"{old},{_new_fernet_key()}"),
-        Step("first", "The new key encrypts, the old one decrypts too", _last_first, encrypts=True),
-        Step("alone", "The new key alone", lambda keys: keys.partition(",")[0]),
+        RotationStep(
+            "added", "The old key encrypts, the new one decrypts too", lambda old: f"{old},{_new_fernet_key()}"
+        ),
+        RotationStep("first", "The new key encrypts, the old one decrypts too", _last_first, encrypts=True),
+        RotationStep("alone", "The new key alone", lambda keys: keys.partition(",")[0]),
     ),
 }
 
 
 @dataclass(frozen=True)
-class Rotation:
+class SecretRotation:
     """The rotation of one secret."""
 
     connection: Connection
@@ -140,7 +142,7 @@ class Rotation:
             versions: Mapping[str, Collection[str]] = client.describe_secret(SecretId=self.secret)["VersionIdsToStages"]
             return versions
 
-    def _put(self, step: Step) -> None:
+    def _put(self, step: RotationStep) -> None:
         """Write the value of a step."""
         versions = self._versions()
         if not _holder(versions, OF_TERRAFORM):
@@ -199,5 +201,5 @@ def _holder(versions: Mapping[str, Collection[str]], label: str) -> str:
     return next((version for version, labels in versions.items() if label in labels), "")
 
 
-def _prefix(step: Step) -> str:
+def _prefix(step: RotationStep) -> str:
     return f"{_ID_PREFIX}-{step.name}-"

@@ -195,6 +195,13 @@ class LookAheadSettings(_Model):
 
     wait_worth: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = LookAheadPolicy().wait_worth
     """How many worker-seconds it is worth that a task waits one second less."""
+    shadow: bool = False
+    """The look-ahead is explained, and the present demand decides."""
+
+    @property
+    def core_policy(self) -> LookAheadPolicy:
+        """The settings as the core uses them."""
+        return LookAheadPolicy(self.wait_worth, shadow=self.shadow)
 
 
 class FleetSettings(_Model):
@@ -325,7 +332,7 @@ class ScalerConfig(_Model):
             fallback=fleet.fallback,
             desired_count_drift=fleet.desired_count_drift,
             demand_metric=fleet.demand_metric.core_metric if fleet.demand_metric else None,
-            look_ahead=LookAheadPolicy(fleet.look_ahead.wait_worth) if fleet.look_ahead else None,
+            look_ahead=fleet.look_ahead.core_policy if fleet.look_ahead else None,
         )
 
     def changes_at_start_only(self, other: Self) -> list[str]:

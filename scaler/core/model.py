@@ -70,6 +70,8 @@ class LookAheadPolicy:
     """How many worker-seconds it is worth that a task waits one second less."""
     headroom_worth: float = 0.0
     """The same for the tasks of runs that people may start; 0: no workers are kept free for them."""
+    shadow: bool = False
+    """The look-ahead is explained only."""
     launch_s: float = 60.0
     """From the request of a worker to its first task, until launches have been seen."""
 

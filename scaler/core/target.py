@@ -156,8 +156,10 @@ def _look_ahead(
         # The forecast was wrong: what waits longer than a launch gets a worker.
         target = needed
         text += f"; a task has waited for {expected.waiting_s:.0f} s: {needed}"
+    if settings.shadow:
+        text = f"Shadow, not used: {text}"
     inputs.explanation.add("look-ahead", text, **values)
-    return target
+    return None if settings.shadow else target
 
 
 def _measure_launches(inputs: DecisionInput, state: FleetState) -> FleetState:

@@ -335,7 +335,7 @@ ROWS: Mapping[str, Row] = {
             ("wake_on_message", True),
         )
     },
-    "scaler.look_ahead": May({"scaler": {"look_ahead": False}}),
+    "scaler.look_ahead": May({"scaler": {"look_ahead": "off"}}),
     "scaler.wait_worth": May({"scaler": {"wait_worth": 3}}),
     "scaler.scale_in_window_seconds": May({"scaler": {"scale_in_window_seconds": 120}}),
 }

@@ -194,5 +194,5 @@ def test_every_command_of_an_environment_has_the_option() -> None:
 
     found = dict(commands(typer.main.get_command(app)))
     without = {name for name, words in found.items() if "--environment" not in words}
-    groups = {"dags", "local", "requirements", "connections", "variables"}
+    groups = {"dags", "local", "requirements", "connections", "variables", "rotate"}
     assert without == {"schema", "init", "local celery"} | groups, "these have no environment"

@@ -407,7 +407,7 @@ WRONG = {
         + "".join(f"  {f'f{number:02}'.ljust(20, 'x')}: {{queues: [q{number}]}}\n" for number in range(30)),
         3,
         "fleets",
-        "in the policy of the scaler's role, and at most 8216 fit",
+        "in the policy of the scaler's role, and at most 8208 fit",
     ),
     "fleets that do not fit into a task definition": (
         "name: a\nbroker: {kind: ELASTICACHE}\nweb_access: {allow_http: true}\n"

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from openmwaa.config.control_plane import COMPONENTS
 from openmwaa.config.environment import Environment
 from openmwaa.operate.errors import OperateError, PermissionMissingError
-from openmwaa.operate.rotation import Rotation, SecretName
+from openmwaa.operate.rotation import SecretName, SecretRotation
 from openmwaa.operate.waiting import WaitStatus
 from tests.support.environments import LEAST
 from tests.support.fake_connection import FakeConnection
@@ -53,7 +53,7 @@ class FakeAws:
         connection = FakeConnection(
             environment, Path("environment.yaml"), fake=self, services=("ecs", "secretsmanager")
         )
-        return Rotation.of(connection, self.name).run(lambda _: None, limit_s=0)
+        return SecretRotation.of(connection, self.name).run(lambda _: None, limit_s=0)
 
     def _called(self, operation: str) -> None:
         self.calls += 1

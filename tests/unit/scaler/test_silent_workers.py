@@ -43,7 +43,7 @@ def test_commands_to_silent_workers_have_one_deadline_and_resumes_are_first(sile
         )
         seen = SimpleNamespace(services={"a": SimpleNamespace(tasks=Known(tuple(tasks.values()), 0.0))})
 
-        async def observe(seconds: float, stale_s: float) -> Any:
+        async def observe(seconds: float, stale_s: float, launch_s: float) -> Any:
             await asyncio.sleep(seconds)
             return seen, ()
 
@@ -80,7 +80,7 @@ def test_a_slow_growth_write_delays_no_command() -> None:
         decision = SimpleNamespace(services={"a": service}, stop=None, drains=("task/1",), resumes=())
         seen = SimpleNamespace(services={"a": SimpleNamespace(tasks=Known((task,), 0.0))})
 
-        async def observe(seconds: float, stale_s: float) -> Any:
+        async def observe(seconds: float, stale_s: float, launch_s: float) -> Any:
             await asyncio.sleep(seconds)
             return seen, ()
 

@@ -19,7 +19,6 @@ from airflow.api_fastapi.auth.managers.base_auth_manager import BaseAuthManager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.configuration import conf
 from jwt import ExpiredSignatureError, InvalidTokenError
-from starlette.concurrency import run_in_threadpool
 
 from openmwaa_runtime.airflow_3.web_app import AirflowInProcess, DoorsMiddleware, send_answer
 from openmwaa_runtime.auth import pages
@@ -96,7 +95,7 @@ class IamAuthManager(BaseAuthManager):  # type: ignore[misc] # mypy runs without
 
     async def get_user_from_token(self, token: str) -> BaseUser:
         """Read a token in a thread: Airflow and `deserialize_user` read the database: the event loop goes on."""
-        return await run_in_threadpool(asyncio.run, super().get_user_from_token(token))
+        return await asyncio.to_thread(asyncio.run, super().get_user_from_token(token))
 
     def deserialize_user(self, token: dict[str, Any]) -> IamUser:
         """Read the claims of a token whose signature is valid.
