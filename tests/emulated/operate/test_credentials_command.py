@@ -122,10 +122,13 @@ def test_no_answer_is_one_sentence() -> None:
         exchange("http://127.0.0.1:1")
 
 
+YAML = LEAST_YAML.replace("allow_http: true", "domain: airflow.example.com, hosted_zone_id: Z0123456789ABCDEFGHIJ")
 PROGRAM = """
 import sys, types
 module = types.ModuleType("openmwaa.operate.identity_proof")
-module.identity_proof = lambda connection, session, environment, issuers: session.get_credentials().access_key
+module.identity_proof = lambda connection, session, environment, issuers, host: (
+    f"{session.get_credentials().access_key}@{host}"
+)
 sys.modules[module.__name__] = module
 from openmwaa.cli import main
 main()
@@ -133,7 +136,7 @@ main()
 
 
 def run(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    (folder / "environment.yaml").write_text(LEAST_YAML, encoding="utf-8")
+    (folder / "environment.yaml").write_text(YAML, encoding="utf-8")
     (folder / "config").write_text(
         "[profile me]\naws_access_key_id = AKIAME\naws_secret_access_key = x\n", encoding="utf-8"
     )
@@ -150,7 +153,7 @@ def test_the_command_prints_only_the_keys(door: Door, tmp_path: Path) -> None:
     done = run(tmp_path, "--url", door.url, "--profile", "me")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == KEYS
-    assert door.received[0][1]["proof"] == "AKIAME"
+    assert door.received[0][1]["proof"] == "AKIAME@airflow.example.com"
 
 
 def test_an_error_is_not_on_standard_output(door: Door, tmp_path: Path) -> None:
