@@ -32,7 +32,7 @@ from scaler.core.model import (
     Task,
     Unknown,
 )
-from scaler.core.workers import PENDING
+from scaler.core.workers import DRAIN_PHASES, PENDING
 from scaler.errors import AbsentError, DeadlineError, SourceError, ThrottledError
 from scaler.ports import AirflowPlanPort, BrokerPort, ClockPort, ClusterPort, DatabasePort, WorkersPort
 from scaler.runtime.backoff import SLOWED
@@ -293,11 +293,14 @@ class Observer:
             arn.rpartition("/")[2]
             for service in services.values()
             for arn, agent in service.agents.items()
-            if isinstance(agent, Known) and agent.value.phase in ("draining", "released")
+            if isinstance(agent, Known) and agent.value.phase in DRAIN_PHASES
         }
-        expected = self._forecaster.expect(
-            plan.value, now, horizon_s=horizon_s(launch_s), unknown_s=launch_s, draining=draining
-        )
+        try:
+            expected = self._forecaster.expect(
+                plan.value, now, horizon_s=horizon_s(launch_s), unknown_s=launch_s, draining=draining
+            )
+        except Exception as error:  # noqa: BLE001  a forecast that fails must not end the tick, least of all in shadow
+            return Unknown(f"the forecast failed: {type(error).__name__}: {error}")
         return Known(expected, now)
 
     async def _read_metric(self, end: float, stale_s: float) -> Reading[float] | None:

@@ -105,3 +105,14 @@ async def test_the_forecast_reaches_as_far_as_the_launches_that_were_seen(monkey
         assert isinstance(forecast, Known)
         reaches.append(len(forecast.value.slots) * forecast.value.step_s)
     assert reaches == [60.0 + 5.0 + USE_S, 30.0 + 5.0 + USE_S]
+
+
+async def test_a_plan_that_breaks_the_forecast_leaves_the_present_demand() -> None:
+    """A task that its DAG does not have: the tick goes on, with the reason."""
+    environment, broken = ports(), FakePlan("worker")
+    broken.runs = (replace(broken.runs[0], active=(ActiveTask(7, 0.0, running=True),)),)
+    observation, errors = await planned(environment, broken).observe(3.0, 15.0, 60.0)
+    assert isinstance(observation.forecast, Unknown)
+    assert "the forecast failed: IndexError" in observation.forecast.reason
+    assert isinstance(observation.database, Known)
+    assert errors == ()
