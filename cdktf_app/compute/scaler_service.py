@@ -145,7 +145,11 @@ def scaler_config(service_props: ServiceProps, database: MetadataDatabase, broke
     timing = environment.scaler
     ahead: dict[str, Any] = {}
     if timing.look_ahead != "off":
-        ahead["look_ahead"] = {"wait_worth": timing.wait_worth, "shadow": timing.look_ahead == "shadow"}
+        ahead["look_ahead"] = {
+            "wait_worth": timing.wait_worth,
+            "headroom": timing.headroom == "on",
+            "shadow": timing.look_ahead == "shadow",
+        }
     return {
         "version": _CONFIG_VERSION,
         "environment": environment.name,

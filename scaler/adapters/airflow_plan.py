@@ -11,6 +11,7 @@ A reading has limits, so that a large environment costs no more than them:
 | ended tasks of the runs that changed | each tick | runs with 20 000 instances together |
 | tasks of a DAG: its structure | for a new version | 50 DAGs a tick, 5 000 tasks each |
 | the last 20 durations of each task, in the last 20 runs | every 5 minutes a DAG | 50 DAGs a tick |
+| with headroom: the runs that people started at this time of the day, by DAG and day | every 5 minutes | 28 days |
 
 Above a limit the plan is unknown, with the reason; it is never incomplete. What is read in parts (the last three) is
 unknown until all parts are there: 1 000 DAGs take 20 ticks after a start. All queries end with the deadline.
@@ -40,12 +41,13 @@ from scaler.adapters.plan_rows import (
 )
 from scaler.adapters.shared import Shared
 from scaler.core.forecast.expected_run import MAX_DEPTH
-from scaler.core.forecast.plan import AirflowPlan
+from scaler.core.forecast.plan import DAY_S, HOUR_S, MOST_DAYS, AirflowPlan, Arrivals, arrival_rate
 from scaler.errors import BadAnswerError, SourceError
 
 MAX_RUNS = 5_000
 MAX_OPEN = 20_000
 MAX_ENDED = 20_000
+MAX_ARRIVALS = 20_000
 AHEAD_S = 600.0
 BATCH = 50
 REFRESH_S = 300.0
@@ -99,6 +101,16 @@ where o.dag_id = any($1::text[])
     and 1 = (select count(*) from dag_schedule_{asset}_reference other where other.dag_id = s.dag_id)
 order by 1, 2, 3
 """
+ARRIVALS = """
+with run as (
+    select dag_id, {by_people} by_people, extract(epoch from now() - coalesce(start_date, queued_at))::float8 age_s
+    from dag_run
+), near as (
+    select dag_id, round(age_s / {day_s})::int as day, age_s from run where by_people and age_s < $1
+)
+select near.dag_id, near.day, count(*), (select max(age_s) from run) from near join dag using (dag_id)
+where day > 0 and abs(age_s - day * {day_s}) <= {hour_s} / 2 and not is_paused and {alive} group by 1, 2 limit $2
+"""
 KEYS_3 = """
 select d.dag_id, s.dag_version_id::text, s.dag_hash, false
 from unnest($1::text[]) d(dag_id) cross join lateral (
@@ -127,11 +139,14 @@ WORDS = {
     "seconds": "extract(epoch from t.end_date - t.start_date)::float8",
     "succeeded": "filter (where t.state = 'success' and t.end_date >= t.start_date)",
     "ours": "{ours}",
+    "day_s": str(DAY_S),
+    "hour_s": str(HOUR_S),
 }
 WORDS_3 = WORDS | {
     "version": "case when r.bundle_version is null then null else r.created_dag_version_id::text end",
     "scheduled": "t.scheduled_dttm",
     "alive": "not is_stale",
+    "by_people": "run_type = 'manual' and lower(triggered_by) is distinct from 'operator'",
     "asset": "asset",
     "key": "dag_version_id::text",
     "key_column": "dag_version_id",
@@ -141,12 +156,16 @@ WORDS_2 = WORDS | {
     "version": "null::text",
     "scheduled": "t.updated_at",
     "alive": "is_active",
+    "by_people": "run_type = 'manual'",
     "asset": "dataset",
     "key": "dag_id",
     "key_column": "dag_id",
     "key_type": "",
 }
-"""The columns that differ; without versions the newest structure is that of all runs."""
+"""The columns that differ; without versions the newest structure is that of all runs.
+
+Airflow 2 does not distinguish a run that another DAG triggered from one that a person started.
+"""
 
 Fetch = Callable[..., Awaitable[Sequence[Any]]]
 Key = tuple[str, str]
@@ -157,7 +176,13 @@ class AirflowPlanReader:
     """The port `AirflowPlanPort`."""
 
     def __init__(
-        self, database: AirflowDatabase, monotonic: Callable[[], float], executors: Sequence[str], *, max_age_s: float
+        self,
+        database: AirflowDatabase,
+        monotonic: Callable[[], float],
+        executors: Sequence[str],
+        *,
+        headroom: bool,
+        max_age_s: float,
     ) -> None:
         self._database = database
         self._monotonic = monotonic
@@ -170,6 +195,9 @@ class AirflowPlanReader:
         self._histories: dict[str, DagHistory] = {}
         self._known: dict[tuple[str, Key], KnownDag] = {}
         self._ended: dict[int, tuple[tuple[object, ...], tuple[int, float]]] = {}
+        self._headroom = headroom
+        self._arrivals: tuple[Arrivals, ...] = ()
+        self._arrivals_at = -inf
 
     async def plan(self, queues: frozenset[str]) -> AirflowPlan:
         """Return the plan of the fleet that serves these queues; one reading serves all fleets of a tick."""
@@ -191,7 +219,11 @@ class AirflowPlanReader:
             opened = _whole("open tasks", await fetch(OPEN.format(**words), self._executors, MAX_OPEN + 1), MAX_OPEN)
             due = _whole("due runs", await fetch(DUE.format(**words), HELD_S, AHEAD_S, MAX_RUNS + 1), MAX_RUNS)
             pinned = {run[3] for run in runs if run[3] is not None}
+            if self._headroom and self._monotonic() - self._arrivals_at > REFRESH_S:
+                self._arrivals = await _read_arrivals(fetch, words)
+                self._arrivals_at = self._monotonic()
             wanted = {run[1] for run in runs} | {dag_id for dag_id, _ in due}
+            wanted |= {arrivals.dag_id for arrivals in self._arrivals}
             newest, versions = await self._dags(fetch, words, wanted, pinned)
             dags = {run[0]: dag for run in runs if (dag := versions.get(run[3]) or newest.get(run[1]))}
             await self._read_ended(fetch, words, runs, dags)
@@ -203,7 +235,8 @@ class AirflowPlanReader:
         for row in opened:
             if row[0] in found:
                 found[row[0]].tasks.append(OpenTask(*row))
-        return ReadPlan(at, self._ahead_s, [*found.values()], [(dag_id, due_at) for dag_id, due_at in due], newest)
+        due = [(dag_id, due_at) for dag_id, due_at in due]
+        return ReadPlan(at, self._ahead_s, [*found.values()], due, newest, self._arrivals)
 
     async def _dags(
         self, fetch: Fetch, words: Mapping[str, str], wanted: set[str], pinned: set[str]
@@ -298,6 +331,15 @@ class AirflowPlanReader:
         self._ended = kept
         if len(some) < len(changed):
             raise SourceError(SOURCE, f"{len(changed) - len(some)} runs in progress are still to be read")
+
+
+async def _read_arrivals(fetch: Fetch, words: Mapping[str, str]) -> tuple[Arrivals, ...]:
+    rows = await fetch(ARRIVALS.format(**words), MOST_DAYS * DAY_S + HOUR_S / 2, MAX_ARRIVALS + 1)
+    by_dag: dict[str, dict[int, int]] = {}
+    for dag_id, day, runs, _ in _whole("days on which people started DAGs", rows, MAX_ARRIVALS):
+        by_dag.setdefault(dag_id, {})[day] = runs
+    rates = {dag_id: arrival_rate(by_day, rows[0][3]) for dag_id, by_day in by_dag.items()}
+    return tuple(Arrivals(dag_id, rate) for dag_id, rate in sorted(rates.items()) if rate)
 
 
 def _whole(what: str, rows: Sequence[Any], limit: int) -> Sequence[Any]:

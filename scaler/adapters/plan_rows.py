@@ -17,6 +17,7 @@ from scaler.core.forecast.expected_run import SCHEDULER_LATENCY_S
 from scaler.core.forecast.plan import (
     ActiveTask,
     AirflowPlan,
+    Arrivals,
     DagShape,
     NextRun,
     Pace,
@@ -203,6 +204,7 @@ class ReadPlan:
     due: Sequence[tuple[str, float]]
     dags: Mapping[str, KnownDag]
     """The newest version of each DAG that runs or may start."""
+    arrivals: tuple[Arrivals, ...]
 
     def plan(self, queues: frozenset[str], made: Made) -> AirflowPlan:
         """Return the plan of the fleet that serves these queues; `made` has the views of the reading before."""
@@ -230,6 +232,7 @@ class ReadPlan:
             shapes={dag_id: dag.shape(queues) for dag_id, dag in self.dags.items()},
             present=present,
             waiting_since=min(waiting, default=None),
+            arrivals=self.arrivals,
         )
 
     def _active(self, run: OpenRun, shape: DagShape) -> tuple[ActiveTask, ...]:

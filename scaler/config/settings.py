@@ -23,6 +23,7 @@ from pydantic import (
 
 from scaler.config.broker_urls import queue_problem, redis_url
 from scaler.config.sleep import SleepSettings
+from scaler.core.look_ahead import HEADROOM
 from scaler.core.model import FallbackPolicy, FleetPolicy, LookAheadPolicy, MetricPolicy
 from scaler.errors import ConfigurationError
 
@@ -195,13 +196,16 @@ class LookAheadSettings(_Model):
 
     wait_worth: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = LookAheadPolicy().wait_worth
     """How many worker-seconds it is worth that a task waits one second less."""
+    headroom: bool = False
+    """Workers are also free for runs that people often start at this time."""
     shadow: bool = False
     """The look-ahead is explained, and the present demand decides."""
 
     @property
     def core_policy(self) -> LookAheadPolicy:
         """The settings as the core uses them."""
-        return LookAheadPolicy(self.wait_worth, shadow=self.shadow)
+        headroom_worth = HEADROOM * self.wait_worth if self.headroom else 0.0
+        return LookAheadPolicy(self.wait_worth, headroom_worth, shadow=self.shadow)
 
 
 class FleetSettings(_Model):

@@ -16,7 +16,7 @@ from scaler.core.explain import Explanation, count, names, need, sentence
 from scaler.core.model import FleetPolicy, Observation
 from scaler.core.service_plan import ServiceStep, ServiceView, detect_drift, plan_service, view_service
 from scaler.core.state import Decision, FleetState, Kind, WorkerCounts, strongest
-from scaler.core.target import DecisionInput, FleetTarget, assess
+from scaler.core.target import DecisionInput, FleetTarget, assess, busy_s
 from scaler.core.workers import starts_fail
 
 
@@ -120,7 +120,9 @@ def _plan_services(inputs: DecisionInput, target: FleetTarget) -> list[ServiceSt
             text = f"{consume}: {view.name} keeps {keep} of {desired}"
             inputs.explanation.add("services", text, consuming=consuming, kept=keep)
         rest = max(0, rolling - consuming)
-        share = ServiceShare(keep, required, limits.maximum, rest, room, launch_limit, may_drain, limits.resume_all)
+        share = ServiceShare(
+            keep, required, limits.maximum, rest, room, launch_limit, may_drain, limits.resume_all, busy_s(inputs)
+        )
         steps.append(plan_service(inputs.fleet, view, share, _explanation(inputs, view), inputs.now))
     return sorted(steps, key=lambda step: step.name)
 
@@ -135,7 +137,7 @@ def _current_share(
         workers = current.workers
         started = current.capacity if workers is None else len(workers.all) - len(workers.starting) + 1
         launch = maximum = min(launch, started)
-    return ServiceShare(launch, launch, maximum, rolling, room, limit, may_drain, limits.resume_all)
+    return ServiceShare(launch, launch, maximum, rolling, room, limit, may_drain, limits.resume_all, busy_s(inputs))
 
 
 def _launch_room(inputs: DecisionInput, current: ServiceView | None) -> tuple[int, str]:

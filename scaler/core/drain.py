@@ -6,7 +6,9 @@ exactly the workers that report a release; until then a draining worker only tak
 the scaler's last: a draining worker that receives no further command consumes again when its lease ends.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from scaler.core.explain import Explanation, count, names
 from scaler.core.model import Known, Service, ServiceObservation
@@ -32,6 +34,8 @@ class ServiceShare:
     """Whether workers may be drained, and the count lowered."""
     resume_all: bool
     """Whether all draining workers are resumed."""
+    busy_s: Mapping[str, float]
+    """By the last part of an ARN: the seconds until a worker is expected to run nothing; empty without look-ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,8 @@ def _choose(
     surplus = len(consuming) - share.target
     if surplus < 0:
         return ()
-    chosen = tuple(worker.arn for worker in sorted(consuming, key=_first_to_drain)[:surplus])
+    ordered = sorted(consuming, key=lambda worker: _first_to_drain(worker, share.busy_s))
+    chosen = tuple(worker.arn for worker in ordered[:surplus])
     if chosen:
         text = f"{count(len(consuming), 'worker')} consuming, target {share.target}: drain {names(chosen)}"
         explanation.add("drain", text, consuming=len(consuming), target=share.target, chosen=len(chosen))
@@ -138,9 +143,10 @@ def _answers_without_consuming(worker: ClassifiedWorker) -> bool:
     return not worker.pending and worker.agent is not None and not worker.resumed
 
 
-def _first_to_drain(worker: ClassifiedWorker) -> tuple[bool, int, float, str]:
-    """Order: old revisions, then the fewest tasks, then the longest idle, then by name."""
-    return (not worker.old_revision, worker.load, worker.idle_since, worker.arn)
+def _first_to_drain(worker: ClassifiedWorker, busy_s: Mapping[str, float]) -> tuple[bool, float, int, float, str]:
+    """Order: old revisions, then those whose tasks end first, the fewest tasks, the longest idle, then by name."""
+    ends_s = busy_s.get(worker.arn.rpartition("/")[2], inf) if worker.load else 0.0
+    return (not worker.old_revision, ends_s, worker.load, worker.idle_since, worker.arn)
 
 
 def _first_to_resume(worker: ClassifiedWorker) -> tuple[bool, bool, int, str]:

@@ -10,14 +10,17 @@ and how many to keep until others could serve.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import add
 from statistics import median
 
-from scaler.core.model import Forecast, LookAheadPolicy, UnplannedRun
+from scaler.core.model import Forecast, LookAheadPolicy
 
 USE_S = 40.0
 """A new worker must be worth the cost of this time, which is about the time from its first task to its earliest end."""
 KEEP_SHARE = 0.5
 """A worker that may be needed again before others can start is idle for half of that time on average."""
+HEADROOM = 1.5
+"""With headroom the wait of runs that people may start is worth this times that of expected tasks."""
 CERTAIN_SLOTS = 0.1
 """A smaller spread changes no whole worker."""
 ROOT_2 = math.sqrt(2.0)
@@ -34,6 +37,8 @@ class Capacity:
     """Workers that consume."""
     draining: int
     """Workers that can be resumed."""
+    staying: int
+    """Those of them that can be resumed for a launch latency."""
     arriving: tuple[float, ...]
     """Seconds until each starting worker serves."""
     slots: int
@@ -50,7 +55,7 @@ class LookAheadTarget:
     keep: int
     """Until then, of the workers that exist."""
     headroom: int = 0
-    """Of both numbers those that are free for runs that people may start."""
+    """Those of them that are free for runs that people may start."""
 
     @property
     def workers(self) -> int:
@@ -91,25 +96,29 @@ def find_target(policy: LookAheadPolicy, forecast: Forecast, capacity: Capacity,
     keep = _cheapest(with_kept, policy.wait_worth, KEEP_SHARE * launch_s, existing, most)
     # A backlog that its workers leave behind can need more workers than the peak.
     launch = _cheapest(with_launched, policy.wait_worth, use_s, existing, capacity.maximum if most else 0)
-    free = _headroom(policy.headroom_worth, forecast, capacity, launched)
-    return LookAheadTarget(launch + free, min(keep + free, existing), free)
+    ready = _headroom(policy.headroom_worth, forecast, capacity, launched) - capacity.staying
+    return LookAheadTarget(max(launch, ready), min(max(keep, ready), existing), max(0, ready - max(launch, keep)))
 
 
 def _headroom(worth: float, forecast: Forecast, capacity: Capacity, steps: int) -> int:
-    """Return the workers that are worth to stand free: each second they save wait with the rate of the arrivals."""
+    """Return the workers that are worth to be there for the expected tasks and one more run.
+
+    Each second a worker saves the wait that it would save such a run, times the rate of these runs.
+    """
     if not worth or not forecast.unplanned:
         return 0
+    cases = []
+    for run in forecast.unplanned:
+        without = replace(forecast, task_s=run.task_s)
+        cases.append((run.per_s, without, replace(without, slots=tuple(map(add, forecast.slots, run.slots)))))
 
-    def with_free(workers: int) -> float:
-        free = [workers * capacity.slots] * steps
-        return sum(run.per_s * wait_s(_alone(forecast, run), free, 0) for run in forecast.unplanned)
+    def with_ready(workers: int) -> float:
+        slots = [workers * capacity.slots] * steps
+        return sum(
+            per_s * (wait_s(one_more, slots, 0) - wait_s(without, slots, 0)) for per_s, without, one_more in cases
+        )
 
-    return _cheapest(with_free, worth, 1.0, 0, capacity.maximum)
-
-
-def _alone(forecast: Forecast, run: UnplannedRun) -> Forecast:
-    certain = (0.0,) * len(run.slots)
-    return replace(forecast, slots=run.slots, spread=certain, task_s=run.task_s, unplanned=())
+    return _cheapest(with_ready, worth, 1.0, capacity.serving, capacity.maximum)
 
 
 def wait_s(forecast: Forecast, slots: Sequence[int], first: int) -> float:

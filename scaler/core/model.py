@@ -7,7 +7,7 @@ default value.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
@@ -69,7 +69,7 @@ class LookAheadPolicy:
     wait_worth: float = 1.0
     """How many worker-seconds it is worth that a task waits one second less."""
     headroom_worth: float = 0.0
-    """The same for the tasks of runs that people may start; 0: no workers are kept free for them."""
+    """The same for the tasks of runs that people may start; 0: no worker is free for them."""
     shadow: bool = False
     """The look-ahead is explained only."""
     launch_s: float = 60.0
@@ -269,6 +269,8 @@ class Forecast:
     """How long the oldest of those that wait has waited."""
     unplanned: tuple[UnplannedRun, ...] = ()
     """Runs that people often start at this time; for fleets with headroom."""
+    busy_s: Mapping[str, float] = field(default_factory=dict)
+    """By the last part of a worker's ARN: the seconds until all tasks that it runs are expected to have ended."""
 
 
 @dataclass(frozen=True, slots=True)

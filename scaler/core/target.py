@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The target number of workers of the whole fleet: demand, slots, window, fallback, adopted drift, zero, bounds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scaler.core import bounds, demand_metric, look_ahead, policy
@@ -144,7 +144,7 @@ def _look_ahead(
     if more:
         expected = replace(expected, slots=tuple(slots + more for slots in expected.slots))
     launch_s = look_ahead.launch_latency_s(settings, state.launch_latencies) + inputs.fleet.pace_s
-    capacity = _capacity(inputs, slots_per_worker, launch_s)
+    capacity = _capacity(inputs, slots_per_worker, launch_s, expected.busy_s)
     found = look_ahead.find_target(settings, expected, capacity, launch_s)
     target, until = found.workers, f"{count(found.keep, 'worker')} until others could start"
     text = f"{count(found.launch, 'worker')} worth their cost in {launch_s:.0f} s, {until}"
@@ -162,6 +162,14 @@ def _look_ahead(
     return None if settings.shadow else target
 
 
+def busy_s(inputs: DecisionInput) -> Mapping[str, float]:
+    """Return until when the forecast expects each worker to be busy, if it may be used."""
+    settings, forecast = inputs.fleet.look_ahead, inputs.observation.forecast
+    if settings is None or settings.shadow or not isinstance(forecast, Known):
+        return {}
+    return forecast.value.busy_s
+
+
 def _measure_launches(inputs: DecisionInput, state: FleetState) -> FleetState:
     """Return the state with the latencies of the workers that consume for the first time."""
     seen = [
@@ -176,9 +184,9 @@ def _measure_launches(inputs: DecisionInput, state: FleetState) -> FleetState:
     return replace(state, launch_latencies=(*state.launch_latencies, *seen)[-look_ahead.LATENCIES :])
 
 
-def _capacity(inputs: DecisionInput, slots: int, launch_s: float) -> look_ahead.Capacity:
+def _capacity(inputs: DecisionInput, slots: int, launch_s: float, busy: Mapping[str, float]) -> look_ahead.Capacity:
     """Return the workers of all services as the look-ahead counts them."""
-    serving = draining = 0
+    serving = draining = staying = 0
     arriving: list[float] = []
     for view in inputs.services:
         workers = view.workers
@@ -188,6 +196,8 @@ def _capacity(inputs: DecisionInput, slots: int, launch_s: float) -> look_ahead.
         resumed = sum(1 for worker in workers.of("launching") if worker.resumed)
         serving += len(workers.of("consuming", "unknown")) + resumed
         draining += len(workers.of("draining", "released"))
+        # It can be resumed for as long as a launch takes.
+        staying += sum(1 for worker in workers.of("draining") if busy.get(worker.arn.rpartition("/")[2], 0) >= launch_s)
         since = view.state.launching
         arriving += [
             launch_s - (inputs.now - since.get(worker.arn, inputs.now))
@@ -196,7 +206,7 @@ def _capacity(inputs: DecisionInput, slots: int, launch_s: float) -> look_ahead.
         ]
         if view.service is not None and not starts_fail(inputs.fleet, view.state, inputs.now):
             arriving += [launch_s] * max(0, view.service.desired - len(workers.all))
-    return look_ahead.Capacity(serving, draining, tuple(arriving), slots, inputs.limits.maximum)
+    return look_ahead.Capacity(serving, draining, staying, tuple(arriving), slots, inputs.limits.maximum)
 
 
 def _workers(demand: Demand | None, slots: int | None) -> int | None:

@@ -4,7 +4,7 @@
 Nothing of the workload's future is used: no factor, no duration of a task that has not ended, no manual run to come.
 """
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 
 from scaler.core.forecast.plan import (
     ActiveTask,
@@ -15,6 +15,7 @@ from scaler.core.forecast.plan import (
     Pace,
     RunInProgress,
     arrival_rate,
+    days_ago,
     duration_of,
 )
 from simulation.engine.airflow import DagRun, EngineTask, ProgressListener, children_of
@@ -78,9 +79,10 @@ class ObservedPlan(ProgressListener):
 
     def _arrivals(self, now: float) -> tuple[Arrivals, ...]:
         if now - self._arrivals_at >= ARRIVALS_S:
-            rates = {
-                dag_id: arrival_rate([now - start for start in starts], now) for dag_id, starts in self._manual.items()
-            }
+            rates = {}
+            for dag_id, starts in self._manual.items():
+                by_day = Counter(day for start in starts if (day := days_ago(now - start)))
+                rates[dag_id] = arrival_rate(by_day, now)
             self._arrivals_at = now
             self._known_arrivals = tuple(Arrivals(dag_id, rate) for dag_id, rate in rates.items() if rate)
         return self._known_arrivals

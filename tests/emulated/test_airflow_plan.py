@@ -13,7 +13,7 @@ from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.adapters.airflow_plan import STRUCTURES, WORDS_2, WORDS_3, AirflowPlanReader
 from scaler.config.settings import DatabaseSettings
 from scaler.core.forecast.forecaster import Forecaster
-from scaler.core.forecast.plan import DagShape, RunInProgress
+from scaler.core.forecast.plan import Arrivals, DagShape, RunInProgress
 from tests.support.airflow import VERSION, airflow_process, install_airflow, result_of
 from tests.support.postgres import running_postgres
 from tests.support.prepared_cluster import OWNERS, PreparedCluster, new_cluster
@@ -101,7 +101,8 @@ class Scheduler:
     def reader(self) -> tuple[AirflowDatabase, AirflowPlanReader]:
         settings = DatabaseSettings(host=self.cluster.server.host, port=self.cluster.server.port, sslmode="disable")
         database = AirflowDatabase(settings, self.cluster.passwords["scaler"], deadline_s=30.0)
-        return database, AirflowPlanReader(database, lambda: NOW, settings.executors, max_age_s=-1.0)
+        reader = AirflowPlanReader(database, lambda: NOW, settings.executors, headroom=True, max_age_s=-1.0)
+        return database, reader
 
 
 @pytest.fixture(params=[VERSION, OLD])
@@ -156,6 +157,8 @@ async def test_the_scaler_reads_what_airflow_plans(scheduler: Scheduler, tmp_pat
         await scheduler.task(f"past-{number}", "extract", "success", 3600, lasted_s)
         for index in range(number + 2):
             await scheduler.task(f"past-{number}", "load", "success", 3500, 7.0, map_index=index)
+    for began_s in (84_600.0 - 60, 84_600.0 + 60, 86_400.0 + 1_700, 170_000.0):
+        await scheduler.run(f"by-hand-{began_s}", "success", began_s, dag="consumer")
     await scheduler.run("now", "running")
     await scheduler.task("now", "extract", "success", 60, 20.0)
     await scheduler.task("now", "load", "running", 5, map_index=0, hostname="worker-1")
@@ -179,6 +182,8 @@ async def test_the_scaler_reads_what_airflow_plans(scheduler: Scheduler, tmp_pat
     assert (now.ended, tasks_of(now)) == (1, {("load", True, "worker-1"), ("load", False, None)})
     assert (new.ended, tasks_of(new)) == (0, {("extract", False, None)}), "the scheduler has not seen it yet"
     assert now.pace == pytest.approx(1.0)
+    # The runs of today are none of the days before; `past-0` is not of this hour.
+    assert plan.arrivals == (Arrivals("consumer", 2 / 3600),)
     assert plan.present == 2
     assert plan.waiting_since == pytest.approx(NOW - 3, abs=2)
     (due,) = plan.next_runs

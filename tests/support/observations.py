@@ -27,6 +27,7 @@ from scaler.core.model import (
     ServiceObservation,
     Stale,
     Unknown,
+    UnplannedRun,
 )
 from scaler.core.state import Decision, FleetState
 from scaler.core.window import NeedWindow
@@ -112,9 +113,20 @@ def looking_ahead(case: DecisionCase, seed: int) -> DecisionCase:
         task_s=rng.choice((1.0, 20.0, 3000.0)),
         present=rng.choice((0, present, present)),
         waiting_s=rng.choice((0.0, 4.0, 400.0)),
+        unplanned=(UnplannedRun(rng.uniform(0.0, 0.1), (rng.uniform(0.0, 50.0),) * steps, 60.0),) * rng.randint(0, 2),
+        busy_s={
+            arn.rpartition("/")[2]: rng.uniform(0.0, 300.0)
+            for service in case.observation.services.values()
+            for arn in service.agents
+            if rng.random() < 0.8
+        },
     )
     readings: list[Reading[Forecast]] = [*[Known(forecast, case.now)] * 5, Stale(forecast, 9.0), Unknown("slow")]
-    ahead = LookAheadPolicy(wait_worth=rng.choice((0.5, 6.0, 50.0)), launch_s=rng.choice((20.0, 60.0)))
+    ahead = LookAheadPolicy(
+        wait_worth=rng.choice((0.5, 6.0, 50.0)),
+        headroom_worth=rng.choice((0.0, 6.0)),
+        launch_s=rng.choice((20.0, 60.0)),
+    )
     return replace(
         case,
         fleet=replace(case.fleet, look_ahead=ahead),

@@ -13,7 +13,7 @@ from scaler.errors import SourceError
 EXECUTORS = ("CeleryExecutor",)
 AT = 1_800_000_000.0
 """The server's time."""
-QUERIES = ("RUNS", "OPEN", "DUE", "TASKS_ENDED", "PAST", "CONSUMERS", "STRUCTURES", "KEYS")
+QUERIES = ("RUNS", "OPEN", "DUE", "TASKS_ENDED", "PAST", "CONSUMERS", "STRUCTURES", "ARRIVALS", "KEYS")
 
 
 class PlanRows:
@@ -90,4 +90,10 @@ class PlanRows:
         self.rows["OPEN"].append((run, task, state, queue, self.at - ago_s, host, ours))
 
     def reader(self, monotonic: Callable[[], float]) -> AirflowPlanReader:
-        return AirflowPlanReader(self, monotonic, EXECUTORS, max_age_s=-1.0)  # type: ignore[arg-type]
+        return AirflowPlanReader(
+            self,  # type: ignore[arg-type]
+            monotonic,
+            EXECUTORS,
+            headroom=bool(self.rows["ARRIVALS"]),
+            max_age_s=-1.0,
+        )

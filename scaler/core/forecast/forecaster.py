@@ -83,14 +83,18 @@ class _Curve:
         self._slots = [0.0] * (steps + 1)
         self._variance = [0.0] * (steps + 1)
         self._seconds = self._tasks = 0.0
+        self._busy: dict[str, float] = {}
 
     def add(self, tasks: Iterable[ExpectedTask]) -> None:
         """Add the probability of each task to hold a slot, to each step."""
         now, steps = self._now, self._steps
         for start, end, spread_s, instances, runs, worker in tasks:
             first, last = (start - now) / STEP_S, (end - now) / STEP_S
-            if worker is not None and worker in self._draining:
-                continue
+            if worker is not None:
+                if end - now > self._busy.get(worker, 0.0):
+                    self._busy[worker] = end - now
+                if worker in self._draining:
+                    continue
             spread = ROOT_3 * spread_s / STEP_S
             if first >= steps or last + spread <= 0.0:
                 continue
@@ -144,4 +148,5 @@ class _Curve:
             present=plan.present,
             waiting_s=0.0 if since is None else max(0.0, self._now - since),
             unplanned=unplanned,
+            busy_s={worker: round(seconds, 1) for worker, seconds in self._busy.items()},
         )

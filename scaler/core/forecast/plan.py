@@ -110,18 +110,23 @@ WEEK = 7
 MOST_DAYS = 28
 
 
-def arrival_rate(ages_s: Sequence[float], known_s: float) -> float:
-    """Return the runs a second at this time, from the ages of past runs and the age of the oldest one known.
+def days_ago(age_s: float) -> int | None:
+    """Return how many days ago it was if that was within half an hour of this time of the day."""
+    day = round(age_s / DAY_S)
+    return day if day and abs(age_s - day * DAY_S) <= HOUR_S / 2 else None
 
-    From the hour around this time on the same weekdays once a week is known, and on all days before that.
+
+def arrival_rate(by_day: Mapping[int, int], known_s: float) -> float:
+    """Return the runs a second at this time, from the runs in the hour around it by `days_ago`, and the known past.
+
+    From the same weekdays once a week is known, and from all days before that.
     """
     days = int((known_s - HOUR_S / 2) / DAY_S)
     step = WEEK if days >= WEEK else 1
     chosen = range(step, min(days, MOST_DAYS) + 1, step)
     if not chosen:
         return 0.0
-    found = sum(1 for age in ages_s for day in chosen if abs(age - day * DAY_S) <= HOUR_S / 2)
-    return found / (len(chosen) * HOUR_S)
+    return sum(by_day.get(day, 0) for day in chosen) / (len(chosen) * HOUR_S)
 
 
 def duration_of(seconds: Sequence[float]) -> TaskDuration | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scaler.adapters import airflow_plan
-from scaler.core.forecast.plan import AirflowPlan
+from scaler.core.forecast.plan import AirflowPlan, Arrivals
 from scaler.errors import BadAnswerError, SourceError
 from tests.support.plan_rows import AT, PlanRows
 
@@ -122,6 +122,16 @@ async def test_runs_that_are_due_and_the_dags_that_they_start() -> None:
     assert plan.shapes["first"].starts == {0: ("consumer",), 1: ("triggered",)}
     assert plan.shapes.keys() == {"first", "triggered", "consumer"}
     assert plan.shapes["triggered"].starts == {}, "a template is no DAG"
+
+
+async def test_dags_that_people_start_at_this_time_are_read_with_their_rate(rows: PlanRows) -> None:
+    """Six on the same weekday in two weeks, two of them today a week ago; a DAG that started once on another day."""
+    rows.dag("by-hand", {"only": []})
+    known_s = 15 * 86400.0
+    rows.rows["ARRIVALS"] = [("by-hand", 7, 2, known_s), ("by-hand", 14, 4, known_s), ("chain", 1, 1, known_s)]
+    plan = await plan_of(rows)
+    assert plan.arrivals == (Arrivals("by-hand", 3 / 3600),)
+    assert set(plan.shapes) == {"by-hand"}, "its tasks are known before it runs"
 
 
 async def test_a_run_keeps_its_version_and_new_runs_use_the_newest() -> None:

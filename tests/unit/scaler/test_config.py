@@ -9,6 +9,7 @@ import pytest
 
 from scaler.config.environment import read_settings
 from scaler.config.settings import parse_settings
+from scaler.core.look_ahead import HEADROOM
 from scaler.core.model import LookAheadPolicy
 from scaler.errors import ConfigurationError
 
@@ -75,11 +76,11 @@ def test_reads_every_field() -> None:
             schedule=[MORNING],
             fallback={"mode": "fixed", "count": 3, "after_s": 60},
             desired_count_drift="adopt",
-            look_ahead={"wait_worth": 2},
+            look_ahead={"wait_worth": 2, "headroom": True},
         ),
     }
     settings, _ = read_settings(environment(**document))
-    assert settings.core_fleet(settings.fleets[0]).look_ahead == LookAheadPolicy(wait_worth=2.0)
+    assert settings.core_fleet(settings.fleets[0]).look_ahead == LookAheadPolicy(2.0, 2.0 * HEADROOM)
     assert settings.fleets[0].services == ("worker-default-a", "worker-default-b")
     assert settings.fleets[0].schedule[0].timezone == "Europe/Zurich"
     assert settings.fleets[0].fallback.count == 3

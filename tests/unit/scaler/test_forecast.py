@@ -2,6 +2,7 @@
 """The forecast: the slots that runs in progress and runs that are due will need, from past durations."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from scaler.core.forecast.plan import (
     RunInProgress,
     TaskDuration,
     arrival_rate,
+    days_ago,
     duration_of,
 )
 from scaler.core.model import Forecast
@@ -193,14 +195,15 @@ DAY, HOUR = 86400.0, 3600.0
     ("ages_s", "known_s", "per_hour"),
     [
         pytest.param([], 3 * DAY, 0, id="none"),
-        pytest.param([10.0, 600.0], 0.9 * DAY, 0, id="less than a day is known: today counts for tomorrow"),
+        pytest.param([10.0, 600.0, DAY], 0.9 * DAY, 0, id="less than a day is known: today counts for tomorrow"),
         pytest.param([DAY, DAY + 1700, DAY - 1700, DAY + 1900], 1.5 * DAY, 3, id="the hour around this time"),
         pytest.param([DAY, DAY, 2 * DAY], 2.5 * DAY, 1.5, id="the mean of two days"),
         pytest.param([DAY] * 9 + [7 * DAY, 14 * DAY, 14 * DAY], 15 * DAY, 1.5, id="the same weekday after a week"),
     ],
 )
 def test_arrivals(ages_s: list[float], known_s: float, per_hour: float) -> None:
-    assert arrival_rate(ages_s, known_s) * HOUR == pytest.approx(per_hour)
+    by_day = Counter(day for age_s in ages_s if (day := days_ago(age_s)))
+    assert arrival_rate(by_day, known_s) * HOUR == pytest.approx(per_hour)
 
 
 def test_a_run_that_people_may_start_is_beside_the_forecast() -> None:

@@ -13,7 +13,7 @@ from scaler.core.look_ahead import Capacity, find_target, wait_s
 from scaler.core.model import Forecast, Known, LookAheadPolicy, Observation, Reading, Stale, Unknown, UnplannedRun
 from scaler.core.state import Decision, FleetState
 from tests.support.observations import Dimensions, decision_case, dimensions, looking_ahead
-from tests.support.scaler_builders import FLEET, explained, observe
+from tests.support.scaler_builders import FLEET, arn, explained, observe
 from tests.support.scaler_invariants import INVARIANTS, waiting_tasks_raise_the_count
 from tests.unit.scaler.test_properties import EXAMPLES
 
@@ -32,8 +32,8 @@ def forecast(
     return Forecast(0.0, 5.0, tuple(values), (spread,) * STEPS, task_s, present, waiting_s)
 
 
-def capacity(serving: int, *arriving: float, draining: int = 0) -> Capacity:
-    return Capacity(serving, draining, arriving, slots=5, maximum=20)
+def capacity(serving: int, *arriving: float, draining: int = 0, staying: int = 0) -> Capacity:
+    return Capacity(serving, draining, staying, arriving, slots=5, maximum=20)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,23 @@ def test_headroom_is_what_a_run_would_save_times_how_often_it_comes() -> None:
         assert (found.launch, found.keep, found.headroom) == (free, free, free), worth
 
 
+@pytest.mark.parametrize(
+    ("expected", "workers", "launch", "free"),
+    [
+        pytest.param(forecast(0), capacity(0), 2, 2, id="an empty fleet gets two workers"),
+        pytest.param(forecast(12), capacity(3), 5, 2, id="beside 12 tasks 10 slots more: 5 workers, not 3 and 2 more"),
+        pytest.param(forecast(10), capacity(2), 4, 2, id="two beside two full ones"),
+        pytest.param(forecast(11), capacity(3), 5, 2, id="of 11 to 15 tasks the free slots count: 21 of 25"),
+        pytest.param(forecast(10), capacity(2, draining=1, staying=1), 3, 1, id="a draining worker that stays is free"),
+        pytest.param(forecast(10), capacity(2, draining=2, staying=0), 4, 2, id="one that leaves soon is not"),
+    ],
+)
+def test_present_capacity_is_headroom_too(expected: Forecast, workers: Capacity, launch: int, free: int) -> None:
+    seen = replace(expected, unplanned=(UnplannedRun(0.01, (10.0,) * STEPS, 3600.0),))
+    found = find_target(LookAheadPolicy(headroom_worth=2.0), seen, workers, LAUNCH_S)
+    assert (found.launch, found.headroom) == (launch, free)
+
+
 slots = st.lists(st.floats(0, 200), min_size=STEPS, max_size=STEPS)
 
 
@@ -113,6 +130,25 @@ def test_a_more_worth_wait_gives_no_fewer_workers(
     high = find_target(LookAheadPolicy(worth * times), seen, capacity(serving), LAUNCH_S)
     assert high.launch >= low.launch
     assert high.keep >= low.keep
+
+
+@pytest.mark.parametrize(
+    ("policy", "victim"),
+    [
+        pytest.param(POLICY, 1, id="the worker whose tasks end first leaves"),
+        pytest.param(LookAheadPolicy(shadow=True), 0, id="in shadow the worker with the fewest tasks leaves"),
+    ],
+)
+def test_the_worker_that_leaves_is_the_one_whose_tasks_end_first(policy: LookAheadPolicy, victim: int) -> None:
+    """`one` runs 1 task, `busy` 2; `full` has no entry: when its tasks end is not known."""
+    seen = replace(forecast(8, present=8), busy_s={arn(0).rpartition("/")[2]: 900.0, arn(1).rpartition("/")[2]: 20.0})
+    observation = replace(observe(["one", "busy", "full"], running=8), forecast=Known(seen, 0.0))
+    fleet, state = replace(AHEAD, look_ahead=policy), FleetState()
+    for second in range(0, 75, 5):
+        decision, state = decide(fleet, observation, state, float(second))
+        if decision.drains:
+            break
+    assert decision.drains == (arn(victim),)
 
 
 def look(workers: list[str], seen: Reading[Forecast], *, queued: int = 0, running: int = 0) -> Decision:
