@@ -19,7 +19,7 @@ USE_S = 40.0
 """A new worker must be worth the cost of this time, which is about the time from its first task to its earliest end."""
 KEEP_SHARE = 0.5
 """A worker that may be needed again before others can start is idle for half of that time on average."""
-HEADROOM = 1.5
+HEADROOM = 2.0
 """With headroom the wait of runs that people may start is worth this times that of expected tasks."""
 CERTAIN_SLOTS = 0.1
 """A smaller spread changes no whole worker."""
