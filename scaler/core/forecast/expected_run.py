@@ -46,71 +46,61 @@ class Outlook:
 
 def expect_run(run: RunInProgress, outlook: Outlook) -> list[ExpectedTask]:
     """Return the tasks of a run in progress that are expected to hold a slot before `until`."""
-    return _Play(run.shape, run.ended, run.pace, outlook, outlook.now, 0).forward(run.active)
+    return _play(run.shape, run.ended, run.pace, run.active, outlook, outlook.now, 0)
 
 
 def expect_new_run(shape: DagShape, at: float, outlook: Outlook, depth: int = 0) -> list[ExpectedTask]:
     """Return the same for a run that starts at `at`."""
     first = at + SCHEDULER_LATENCY_S
     active = [ActiveTask(task, first, running=False) for task, upstream in enumerate(shape.upstream) if not upstream]
-    return _Play(shape, 0, 1.0, outlook, at, depth).forward(active)
+    return _play(shape, 0, 1.0, active, outlook, at, depth)
 
 
 MAX_DEPTH = 3
 """Runs that start runs: deeper ones start after the forecast ends, or for ever."""
 
 
-class _Play:
-    """Plays one run forward, in the order of the expected ends."""
+def _play(
+    shape: DagShape, ended: int, pace: float, active: Iterable[ActiveTask], outlook: Outlook, now: float, depth: int
+) -> list[ExpectedTask]:
+    """Play one run forward, in the order of the expected ends, and return all expected tasks."""
+    durations, usual_instances, upstream, until = shape.durations, shape.instances, shape.upstream, outlook.until
+    expected: list[ExpectedTask] = []
+    ends: list[tuple[float, int]] = []
+    left: dict[int, int] = {}  # instances that have begun and not ended, by task
 
-    def __init__(self, shape: DagShape, ended: int, pace: float, outlook: Outlook, now: float, depth: int) -> None:
-        self._shape = shape
-        self._ended = ended
-        self._pace = pace
-        self._outlook = outlook
-        self._now = now
-        self._depth = depth
-        self._expected: list[ExpectedTask] = []
-        self._ends: list[tuple[float, int]] = []
-        self._left: dict[int, int] = {}
-        """Instances that have begun and not ended, by task."""
-
-    def forward(self, active: Iterable[ActiveTask]) -> list[ExpectedTask]:
-        """Return all expected tasks."""
-        for item in active:
-            self._begin(item.task, item.since, 1.0, item)
-        while self._ends:
-            end, task = heapq.heappop(self._ends)
-            if end > self._outlook.until:
-                break
-            self._left[task] -= 1
-            if not self._left[task]:  # else other instances of a mapped task run
-                self._end(task, end)
-        return self._expected
-
-    def _begin(self, task: int, start: float, instances: float, item: ActiveTask | None = None) -> None:
-        usual = self._shape.durations[task] or self._outlook.unknown
-        seconds = usual.typical_s * self._pace
+    def begin(task: int, start: float, instances: float, runs: bool = False, worker: str | None = None) -> None:
+        usual = durations[task] or outlook.unknown
+        seconds = usual.typical_s * pace
         spread_s = usual.spread * seconds
-        runs = item is not None and item.running
-        if not runs:
-            start = max(start, self._now)
         end = start + seconds
-        if runs and end < self._now + SMALLEST_REST_S:
-            end = self._now + max(SMALLEST_REST_S, LATER_SHARE * (self._now - end) + spread_s / 2)
-        if self._shape.instances[task]:
-            worker = None if item is None else item.worker
-            self._expected.append(ExpectedTask(start, end, spread_s, instances, runs, worker))
-        self._left[task] = self._left.get(task, 0) + 1
-        heapq.heappush(self._ends, (end, task))
+        if runs and end < now + SMALLEST_REST_S:
+            end = now + max(SMALLEST_REST_S, LATER_SHARE * (now - end) + spread_s / 2)
+        if usual_instances[task]:
+            # The constructor of a named tuple takes twice the time, and this line runs most often of all.
+            expected.append(tuple.__new__(ExpectedTask, (start, end, spread_s, instances, runs, worker)))
+        left[task] = left.get(task, 0) + 1
+        if end <= until:
+            heapq.heappush(ends, (end, task))
 
-    def _end(self, task: int, end: float) -> None:
-        shape = self._shape
-        self._ended |= 1 << task
-        if self._depth < MAX_DEPTH:
-            for dag_id in shape.starts.get(task, ()):
-                if dag_id in self._outlook.shapes:
-                    self._expected += expect_new_run(self._outlook.shapes[dag_id], end, self._outlook, self._depth + 1)
+    for item in active:
+        begin(item.task, item.since if item.running else max(item.since, now), 1.0, item.running, item.worker)
+    while ends:
+        end, task = heapq.heappop(ends)
+        left[task] -= 1
+        if left[task]:  # other instances of a mapped task run
+            continue
+        ended |= 1 << task
+        expected += _started(shape, task, end, outlook, depth)
         for child in shape.downstream[task]:
-            if child not in self._left and not shape.upstream[child] & ~self._ended:
-                self._begin(child, end + SCHEDULER_LATENCY_S, shape.instances[child])
+            if child not in left and not upstream[child] & ~ended:
+                begin(child, end + SCHEDULER_LATENCY_S, usual_instances[child])
+    return expected
+
+
+def _started(shape: DagShape, task: int, at: float, outlook: Outlook, depth: int) -> list[ExpectedTask]:
+    """Return the expected tasks of the runs that the end of a task starts."""
+    if not shape.starts or depth >= MAX_DEPTH:
+        return []
+    shapes = [outlook.shapes[dag_id] for dag_id in shape.starts.get(task, ()) if dag_id in outlook.shapes]
+    return [expected for started in shapes for expected in expect_new_run(started, at, outlook, depth + 1)]

@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Collection, Iterable
+from itertools import accumulate
 
 from scaler.core.forecast.expected_run import ExpectedTask, Outlook, expect_new_run, expect_run
 from scaler.core.forecast.plan import AirflowPlan, DagShape, NextRun, RunInProgress, TaskDuration
@@ -81,56 +82,60 @@ class _Curve:
         self._steps = steps
         self._draining = draining
         self._slots = [0.0] * (steps + 1)
+        self._rises = [0.0] * (steps + 2)
+        """By step: how many slots more than the step before are held for the whole step."""
         self._variance = [0.0] * (steps + 1)
         self._seconds = self._tasks = 0.0
         self._busy: dict[str, float] = {}
 
     def add(self, tasks: Iterable[ExpectedTask]) -> None:
         """Add the probability of each task to hold a slot, to each step."""
-        now, steps = self._now, self._steps
+        now, steps, draining = self._now, self._steps, self._draining
         for start, end, spread_s, instances, runs, worker in tasks:
-            first, last = (start - now) / STEP_S, (end - now) / STEP_S
             if worker is not None:
                 if end - now > self._busy.get(worker, 0.0):
                     self._busy[worker] = end - now
-                if worker in self._draining:
+                if worker in draining:
                     continue
-            spread = ROOT_3 * spread_s / STEP_S
+            first, last, spread = (start - now) / STEP_S, (end - now) / STEP_S, ROOT_3 * spread_s / STEP_S
             if first >= steps or last + spread <= 0.0:
                 continue
             if not runs:
                 self._seconds += (last - first) * STEP_S * instances
                 self._tasks += instances
             certain = last - spread if spread > SHARP_STEPS else last
-            self._add_certain(max(0.0, first), min(float(steps), certain), instances)
+            if certain > 0.0 and certain > first:
+                self._add_certain(first if first > 0.0 else 0.0, certain if certain < steps else steps, instances)
             if certain < last:
-                self._add_uncertain(max(first, certain), last + spread, instances)
+                self._add_uncertain(first if first > certain else certain, last + spread, instances)
 
     def _add_certain(self, first: float, last: float, instances: float) -> None:
-        if last <= first:
-            return
-        slots, left, right = self._slots, int(first), int(last)
+        left, right = int(first), int(last)
         if left == right:
-            slots[left] += (last - first) * instances
+            self._slots[left] += (last - first) * instances
             return
-        slots[left] += (left + 1 - first) * instances
-        for step in range(left + 1, right):
-            slots[step] += instances
-        slots[right] += (last - right) * instances
+        self._slots[left] += (left + 1 - first) * instances
+        self._slots[right] += (last - right) * instances
+        self._rises[left + 1] += instances
+        self._rises[right] -= instances
 
     def _add_uncertain(self, first: float, last: float, instances: float) -> None:
         """The end is uniform between `first` and `last`."""
         slots, variance, width = self._slots, self._variance, last - first
-        for step in range(max(0, int(first)), min(self._steps, int(last) + 1)):
-            begin, end = max(step, first), min(step + 1, last)
+        begin, until = first if first > 0.0 else 0.0, last if last < self._steps else self._steps
+        right = int(until)
+        for step in range(int(begin), right + 1):
+            end = step + 1 if step < right else until
             share = (last - (begin + end) / 2) / width
             held = share * (end - begin) * instances
             slots[step] += held
             variance[step] += held * (1.0 - share)
+            begin = end
 
     def slots(self) -> list[float]:
         """Return the mean of each step."""
-        return [round(value, 3) for value in self._slots[: self._steps]]
+        whole = accumulate(self._rises[: self._steps])
+        return [round(value + more, 3) for value, more in zip(self._slots, whole, strict=False)]
 
     def task_s(self) -> float:
         """Return the mean duration of the tasks that do not hold a slot yet, at least 1 s."""
