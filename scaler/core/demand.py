@@ -44,9 +44,7 @@ def assess(
     database = observation.database
     if lost and isinstance(database, Known):
         database = replace(database, value=replace(database.value, queued=database.value.queued - lost))
-    demand, broker_above = _of_sources(
-        fleet, replace(observation, broker=broker, database=database), running, state, now, taken, explanation
-    )
+    demand, broker_above = _of_sources(fleet, database, broker, running, state, now, taken, explanation)
     held = remembered | {arn: (agent.scheduled, now) for arn, agent in agents.items() if agent.scheduled}
     return demand and replace(demand, not_due=not_due, without_message=lost), replace(
         state, broker_above_since=broker_above, scheduled=held, missing_messages=missing
@@ -78,29 +76,32 @@ def _due(broker: Reading[BrokerCount], held: int) -> tuple[Reading[BrokerCount],
         return broker, None
     found = broker.value
     held = min(held, found.in_flight)
+    if not held:
+        return broker, found.delayed
     return replace(broker, value=replace(found, in_flight=found.in_flight - held)), found.delayed + held
 
 
 def _of_sources(
     fleet: FleetPolicy,
-    observation: Observation,
+    database: Reading[DatabaseCount] | None,
+    broker: Reading[BrokerCount],
     running: int,
     state: FleetState,
     now: float,
     taken: Taken,
     explanation: Explanation,
 ) -> tuple[Demand | None, float | None]:
-    database, all_taken = observation.database, taken.silent + taken.unlisted
+    all_taken = taken.silent + taken.unlisted
     if database is None:
-        return _broker_only(observation.broker, running, all_taken, explanation, may_shrink=True), None
+        return _broker_only(broker, running, all_taken, explanation, may_shrink=True), None
     if isinstance(database, Unknown):
         text = f"Database unknown ({database.reason}): the broker can raise the fleet, not lower it"
         explanation.add("demand", text, source="database", known=False)
-        demand = _broker_only(observation.broker, running, all_taken, explanation, may_shrink=False)
+        demand = _broker_only(broker, running, all_taken, explanation, may_shrink=False)
         return demand, state.broker_above_since
     if isinstance(database, Stale):
-        return _stale(database, observation.broker, running, explanation), state.broker_above_since
-    known, since = _both(fleet, database.value, observation.broker, running, state, now, explanation)
+        return _stale(database, broker, running, explanation), state.broker_above_since
+    known, since = _both(fleet, database.value, broker, running, state, now, explanation)
     if taken.silent:
         known = _with_silent(known, database.value, running + taken.silent, explanation)
     return known, since

@@ -68,7 +68,9 @@ def view_service(
     service = observation.service.value if isinstance(observation.service, Known) else None
     workers = classify_workers(fleet, observation, state, now)
     if service is not None and workers is not None:
-        state = replace(state, failing_since=_failing_since(service, workers, state, now))
+        failing_since = _failing_since(service, workers, state, now)
+        if failing_since != state.failing_since:
+            state = replace(state, failing_since=failing_since)
     capacity = service.desired if service else 0
     if service is not None and workers is not None:
         capacity = max(0, capacity - drain.places_lost(workers, service.desired))

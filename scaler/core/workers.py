@@ -81,7 +81,7 @@ class ClassifiedWorkers:
 
     def of(self, *roles: Role) -> tuple[ClassifiedWorker, ...]:
         """Return the workers in these roles."""
-        return tuple(worker for worker in self.all if worker.role in roles)
+        return tuple([worker for worker in self.all if worker.role in roles])
 
     @property
     def serving_soon(self) -> tuple[ClassifiedWorker, ...]:

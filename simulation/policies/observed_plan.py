@@ -52,7 +52,10 @@ class ObservedPlan(ProgressListener):
         self._counts: dict[tuple[str, str], deque[int]] = defaultdict(lambda: deque(maxlen=PAST_RUNS))
         self._shapes: dict[tuple[str, int], DagShape] = {}
         self._newest: dict[str, int] = {}
-        self._due: dict[str, deque[float]] = {}
+        self._now_shapes: dict[str, DagShape] = {}
+        self._changed = set(workload.dags)
+        """DAGs whose newest shape is no longer that of `_now_shapes`."""
+        self._due: dict[str, deque[NextRun]] = {}
         self._queued: dict[EngineTask, float] = {}
         self._present = 0
         self._headroom = headroom
@@ -61,17 +64,19 @@ class ObservedPlan(ProgressListener):
         self._arrivals_at = 0.0
         for run in workload.runs:
             if run.kind == "scheduled" and run.start_s is not None:
-                self._due.setdefault(run.dag_id, deque()).append(run.start_s)
+                self._due.setdefault(run.dag_id, deque()).append(NextRun(run.dag_id, run.start_s))
 
     def plan(self, now: float) -> AirflowPlan:
         """Return the plan at `now`."""
-        next_runs = [NextRun(dag_id, due[0]) for dag_id, due in self._due.items() if due and due[0] >= now - HELD_S]
-        shapes = {dag_id: self._shape(dag_id, self._newest.get(dag_id, 0)) for dag_id in self._workload.dags}
+        next_runs = [due[0] for due in self._due.values() if due and due[0].at >= now - HELD_S]
+        for dag_id in self._changed:
+            self._now_shapes[dag_id] = self._shape(dag_id, self._newest.get(dag_id, 0))
+        self._changed.clear()
         runs = tuple(self._view(progress, now) for progress in self._runs.values())
         return AirflowPlan(
             runs=runs,
             next_runs=tuple(next_runs),
-            shapes=shapes,
+            shapes=self._now_shapes,
             present=self._present,
             waiting_since=next(iter(self._queued.values()), None),
             arrivals=self._arrivals(now) if self._headroom else (),
@@ -133,6 +138,7 @@ class ObservedPlan(ProgressListener):
         """A run is in progress."""
         self._runs[run.number] = _Progress(run)
         self._newest[run.dag.dag_id] = max(run.version, self._newest.get(run.dag.dag_id, 0))
+        self._changed.add(run.dag.dag_id)
         if run.source.kind == "manual":
             self._manual[run.dag.dag_id].append(now)
         if run.source.kind == "scheduled":
@@ -141,6 +147,7 @@ class ObservedPlan(ProgressListener):
     def run_ended(self, run: DagRun, now: float) -> None:
         """All tasks of a run ended: its durations are history."""
         del self._runs[run.number]
+        self._changed.add(run.dag.dag_id)
         for version in range(len(run.dag.versions)):
             self._shapes.pop((run.dag.dag_id, version), None)
 

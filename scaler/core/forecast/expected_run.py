@@ -74,8 +74,8 @@ def _play(
         seconds = usual.typical_s * pace
         spread_s = usual.spread * seconds
         end = start + seconds
-        if runs and end < now + SMALLEST_REST_S:
-            end = now + max(SMALLEST_REST_S, LATER_SHARE * (now - end) + spread_s / 2)
+        late = runs and end < now + SMALLEST_REST_S
+        end = now + max(SMALLEST_REST_S, LATER_SHARE * (now - end) + spread_s / 2) if late else end
         if usual_instances[task]:
             # The constructor of a named tuple takes twice the time, and this line runs most often of all.
             expected.append(tuple.__new__(ExpectedTask, (start, end, spread_s, instances, runs, worker)))
@@ -91,16 +91,15 @@ def _play(
         if left[task]:  # other instances of a mapped task run
             continue
         ended |= 1 << task
-        expected += _started(shape, task, end, outlook, depth)
+        if task in shape.starts:
+            expected += _started(shape.starts[task], end, outlook, depth)
         for child in shape.downstream[task]:
             if child not in left and not upstream[child] & ~ended:
                 begin(child, end + SCHEDULER_LATENCY_S, usual_instances[child])
     return expected
 
 
-def _started(shape: DagShape, task: int, at: float, outlook: Outlook, depth: int) -> list[ExpectedTask]:
+def _started(dag_ids: Iterable[str], at: float, outlook: Outlook, depth: int) -> list[ExpectedTask]:
     """Return the expected tasks of the runs that the end of a task starts."""
-    if not shape.starts or depth >= MAX_DEPTH:
-        return []
-    shapes = [outlook.shapes[dag_id] for dag_id in shape.starts.get(task, ()) if dag_id in outlook.shapes]
-    return [expected for started in shapes for expected in expect_new_run(started, at, outlook, depth + 1)]
+    shapes = [outlook.shapes[dag_id] for dag_id in dag_ids if depth < MAX_DEPTH and dag_id in outlook.shapes]
+    return [expected for shape in shapes for expected in expect_new_run(shape, at, outlook, depth + 1)]

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,7 @@ class DagShape:
     """By task: the DAGs that a run of it starts, through an asset or a trigger."""
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveTask:
+class ActiveTask(NamedTuple):
     """An instance that runs, waits for a slot, or is about to be queued."""
 
     task: int
@@ -65,8 +65,7 @@ class RunInProgress:
     """Its tasks take this times the typical duration: see `Pace`."""
 
 
-@dataclass(frozen=True, slots=True)
-class NextRun:
+class NextRun(NamedTuple):
     """A run that the scheduler will create."""
 
     dag_id: str
