@@ -22,9 +22,15 @@ from simulation.workloads.model import Workload
 
 REACTIVE: Final = "openmwaa"
 LOOK_AHEAD: Final = "openmwaa-look-ahead"
-OURS: Final = (REACTIVE, LOOK_AHEAD)
+HEADROOM: Final = "openmwaa-headroom"
+OURS: Final = (REACTIVE, LOOK_AHEAD, HEADROOM)
 ALL_POLICIES: Final[Mapping[str, Callable[[], ScalingRule]]] = MappingProxyType(
-    {**POLICIES, REACTIVE: Openmwaa, LOOK_AHEAD: lambda: Openmwaa(LookAheadPolicy())}
+    {
+        **POLICIES,
+        REACTIVE: Openmwaa,
+        LOOK_AHEAD: lambda: Openmwaa(LookAheadPolicy()),
+        HEADROOM: lambda: Openmwaa(LookAheadPolicy(headroom=True)),
+    }
 )
 
 

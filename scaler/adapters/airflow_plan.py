@@ -103,8 +103,8 @@ order by 1, 2, 3
 """
 ARRIVALS = """
 with run as (
-    select dag_id, {by_people} by_people, extract(epoch from now() - coalesce(start_date, queued_at))::float8 age_s
-    from dag_run
+    select dag_id, {by_people} by_people, extract(epoch from now() - start_date)::float8 age_s
+    from dag_run where start_date is not null
 ), near as (
     select dag_id, round(age_s / {day_s})::int as day, age_s from run where by_people and age_s < $1
 )

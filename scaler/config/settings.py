@@ -23,7 +23,6 @@ from pydantic import (
 
 from scaler.config.broker_urls import queue_problem, redis_url
 from scaler.config.sleep import SleepSettings
-from scaler.core.look_ahead import HEADROOM
 from scaler.core.model import FallbackPolicy, FleetPolicy, LookAheadPolicy, MetricPolicy
 from scaler.errors import ConfigurationError
 
@@ -204,8 +203,7 @@ class LookAheadSettings(_Model):
     @property
     def core_policy(self) -> LookAheadPolicy:
         """The settings as the core uses them."""
-        headroom_worth = HEADROOM * self.wait_worth if self.headroom else 0.0
-        return LookAheadPolicy(self.wait_worth, headroom_worth, shadow=self.shadow)
+        return LookAheadPolicy(self.wait_worth, headroom=self.headroom, shadow=self.shadow)
 
 
 class FleetSettings(_Model):

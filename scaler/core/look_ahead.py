@@ -19,8 +19,6 @@ USE_S = 40.0
 """A new worker must be worth the cost of this time, which is about the time from its first task to its earliest end."""
 KEEP_SHARE = 0.5
 """A worker that may be needed again before others can start is idle for half of that time on average."""
-HEADROOM = 2.0
-"""With headroom the wait of runs that people may start is worth this times that of expected tasks."""
 CERTAIN_SLOTS = 0.1
 """A smaller spread changes no whole worker."""
 ROOT_2 = math.sqrt(2.0)
@@ -96,7 +94,7 @@ def find_target(policy: LookAheadPolicy, forecast: Forecast, capacity: Capacity,
     keep = _cheapest(with_kept, policy.wait_worth, KEEP_SHARE * launch_s, existing, most)
     # A backlog that its workers leave behind can need more workers than the peak.
     launch = _cheapest(with_launched, policy.wait_worth, use_s, existing, capacity.maximum if most else 0)
-    ready = _headroom(policy.headroom_worth, forecast, capacity, launched) - capacity.staying
+    ready = _headroom(policy.wait_worth if policy.headroom else 0.0, forecast, capacity, launched) - capacity.staying
     return LookAheadTarget(max(launch, ready), min(max(keep, ready), existing), max(0, ready - max(launch, keep)))
 
 

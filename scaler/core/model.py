@@ -66,10 +66,10 @@ class MetricPolicy:
 class LookAheadPolicy:
     """The trade of the look-ahead: a worker for one second against the wait of tasks."""
 
-    wait_worth: float = 1.0
+    wait_worth: float = 2.0
     """How many worker-seconds it is worth that a task waits one second less."""
-    headroom_worth: float = 0.0
-    """The same for the tasks of runs that people may start; 0: no worker is free for them."""
+    headroom: bool = False
+    """It is worth the same that tasks of runs which people may start wait less."""
     shadow: bool = False
     """The look-ahead is explained only."""
     launch_s: float = 60.0

@@ -65,7 +65,7 @@ class Openmwaa(ScalingRule):
     def begin(self, workload: Workload) -> None:
         """Follow the workload's plan, if this rule looks ahead."""
         if self._settings is not None:
-            self._plan = ObservedPlan(workload, self._queues, headroom=self._settings.headroom_worth > 0)
+            self._plan = ObservedPlan(workload, self._queues, headroom=self._settings.headroom)
 
     @property
     def listener(self) -> ProgressListener | None:

@@ -124,7 +124,7 @@ def looking_ahead(case: DecisionCase, seed: int) -> DecisionCase:
     readings: list[Reading[Forecast]] = [*[Known(forecast, case.now)] * 5, Stale(forecast, 9.0), Unknown("slow")]
     ahead = LookAheadPolicy(
         wait_worth=rng.choice((0.5, 6.0, 50.0)),
-        headroom_worth=rng.choice((0.0, 6.0)),
+        headroom=rng.random() < 0.5,
         launch_s=rng.choice((20.0, 60.0)),
     )
     return replace(

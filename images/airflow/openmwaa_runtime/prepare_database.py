@@ -66,7 +66,10 @@ SCALER_READS = {
     "task_instance": SCALER_COLUMNS,
     "job": SCALER_JOB_COLUMNS,
     "import_error": ("filename", "stacktrace", "timestamp"),
-    "dag_run": ("id", "dag_id", "run_id", "state", "start_date", "bundle_version", "created_dag_version_id"),
+    "dag_run": (
+        *("id", "dag_id", "run_id", "run_type", "triggered_by", "state", "start_date"),
+        *("bundle_version", "created_dag_version_id"),
+    ),
     "dag": ("dag_id", "is_paused", "is_stale", "is_active", "next_dagrun_create_after"),
     "dag_version": ("id", "dag_id", "version_number"),
     "serialized_dag": ("dag_id", "dag_version_id", "dag_hash", "data", "data_compressed"),

@@ -9,7 +9,6 @@ import pytest
 
 from scaler.config.environment import read_settings
 from scaler.config.settings import parse_settings
-from scaler.core.look_ahead import HEADROOM
 from scaler.core.model import LookAheadPolicy
 from scaler.errors import ConfigurationError
 
@@ -80,7 +79,7 @@ def test_reads_every_field() -> None:
         ),
     }
     settings, _ = read_settings(environment(**document))
-    assert settings.core_fleet(settings.fleets[0]).look_ahead == LookAheadPolicy(2.0, 2.0 * HEADROOM)
+    assert settings.core_fleet(settings.fleets[0]).look_ahead == LookAheadPolicy(2.0, headroom=True)
     assert settings.fleets[0].services == ("worker-default-a", "worker-default-b")
     assert settings.fleets[0].schedule[0].timezone == "Europe/Zurich"
     assert settings.fleets[0].fallback.count == 3

@@ -84,8 +84,9 @@ def test_headroom_is_what_a_run_would_save_times_how_often_it_comes() -> None:
     """Ten parallel tasks of an hour, once in 100 s: a worker of 5 slots saves 5 x 65 task-seconds in 100 s, so 3.25."""
     unplanned = (UnplannedRun(0.01, (10.0,) * STEPS, 3600.0),)
     seen = replace(forecast(0), unplanned=unplanned)
-    for worth, free in ((0.0, 0), (0.3, 0), (0.4, 2), (50.0, 2)):
-        found = find_target(LookAheadPolicy(headroom_worth=worth), seen, capacity(4), LAUNCH_S)
+    assert find_target(LookAheadPolicy(50.0), seen, capacity(4), LAUNCH_S).headroom == 0
+    for worth, free in ((0.3, 0), (0.4, 2), (50.0, 2)):
+        found = find_target(LookAheadPolicy(worth, headroom=True), seen, capacity(4), LAUNCH_S)
         assert (found.launch, found.keep, found.headroom) == (free, free, free), worth
 
 
@@ -102,7 +103,7 @@ def test_headroom_is_what_a_run_would_save_times_how_often_it_comes() -> None:
 )
 def test_present_capacity_is_headroom_too(expected: Forecast, workers: Capacity, launch: int, free: int) -> None:
     seen = replace(expected, unplanned=(UnplannedRun(0.01, (10.0,) * STEPS, 3600.0),))
-    found = find_target(LookAheadPolicy(headroom_worth=2.0), seen, workers, LAUNCH_S)
+    found = find_target(LookAheadPolicy(2.0, headroom=True), seen, workers, LAUNCH_S)
     assert (found.launch, found.headroom) == (launch, free)
 
 
