@@ -45,6 +45,8 @@ ECS_STOPS_WITHIN_S = 10.0
 """ECS stops tasks some seconds after the write of a lower count. A protection that ends before that is none."""
 ABSENT_AFTER = 6
 """A service that has been seen is absent only after so many answers in a row that it does not exist."""
+FORECAST_S = 1.0
+"""A forecast that takes longer is not used; its next one continues with what is done."""
 LEFT_OUT = 1.5
 """Intervals without a read after one that the source throttled: one tick, unless ticks are stretched already."""
 
@@ -174,7 +176,7 @@ class Observer:
             database=await database,
             schedule=self._schedule(self._ports.clock.wall()),
             demand_metric=await metric,
-            forecast=self._expect(await plan, seen, now, launch_s),
+            forecast=await self._expect(await plan, seen, now, launch_s),
             absent=absent,
         )
         return observation, tuple(self._errors)
@@ -279,14 +281,17 @@ class Observer:
             return None
         return await self._read(lambda: plan.plan(frozenset(self._fleet.queues)), "plan", end)
 
-    def _expect(
+    async def _expect(
         self,
         plan: Known[AirflowPlan] | Unknown | None,
         services: Mapping[str, ServiceObservation],
         now: float,
         launch_s: float,
     ) -> Known[Forecast] | Unknown | None:
-        """Return the forecast; tasks on workers that drain need no slot of another worker."""
+        """Return the forecast; tasks on workers that drain need no slot of another worker.
+
+        Other fleets and the page continue between its parts.
+        """
         if not isinstance(plan, Known):
             return plan
         draining = {
@@ -295,13 +300,20 @@ class Observer:
             for arn, agent in service.agents.items()
             if isinstance(agent, Known) and agent.value.phase in DRAIN_PHASES
         }
+        loop = asyncio.get_running_loop()
+        parts = self._forecaster.in_parts(
+            plan.value, now, horizon_s=horizon_s(launch_s), unknown_s=launch_s, draining=draining
+        )
+        end = loop.time() + FORECAST_S
         try:
-            expected = self._forecaster.expect(
-                plan.value, now, horizon_s=horizon_s(launch_s), unknown_s=launch_s, draining=draining
-            )
+            while loop.time() < end:
+                next(parts)
+                await asyncio.sleep(0)
+        except StopIteration as made:
+            return Known(made.value, now)
         except Exception as error:  # noqa: BLE001  a forecast that fails must not end the tick, least of all in shadow
             return Unknown(f"the forecast failed: {type(error).__name__}: {error}")
-        return Known(expected, now)
+        return Unknown(f"the forecast was not ready in {FORECAST_S:.0f} s")
 
     async def _read_metric(self, end: float, stale_s: float) -> Reading[float] | None:
         if self._metric is None:

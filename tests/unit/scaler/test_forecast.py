@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.core.forecast.expected_run import ExpectedTask, Outlook, expect_run
 from scaler.core.forecast.forecaster import MEMO_S, Forecaster
 from scaler.core.forecast.plan import (
     ActiveTask,
@@ -236,3 +237,22 @@ def test_any_plan_gives_slots_within_its_tasks(
         assert all(0.0 <= value <= 2 * len(upstream) + 0.01 for value in found.slots)
         assert all(math.isfinite(value) and value >= 0.0 for value in found.spread)
         assert found.task_s >= 1.0
+
+
+def test_a_forecast_in_parts_is_the_same_and_continues_after_an_early_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    dag = shape([], [], seconds=10.0)
+    many = plan(*(replace(in_progress(dag, runs(0, NOW), runs(1, NOW)), run_id=str(number)) for number in range(1000)))
+    played: list[str] = []
+
+    def play(run: RunInProgress, outlook: Outlook) -> list[ExpectedTask]:
+        played.append(run.run_id)
+        return expect_run(run, outlook)
+
+    monkeypatch.setattr("scaler.core.forecast.forecaster.expect_run", play)
+    forecaster = Forecaster()
+    stopped = forecaster.in_parts(many, NOW, horizon_s=60.0, unknown_s=60.0)
+    next(stopped)
+    stopped.close()
+    assert 0 < len(played) < 500
+    assert forecaster.expect(many, NOW, horizon_s=60.0, unknown_s=60.0).slots == (2000.0, 2000.0, *NONE * 10)
+    assert len(played) == len(set(played)) == 1000

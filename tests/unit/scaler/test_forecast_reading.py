@@ -107,6 +107,13 @@ async def test_the_forecast_reaches_as_far_as_the_launches_that_were_seen(monkey
     assert reaches == [60.0 + 5.0 + USE_S, 30.0 + 5.0 + USE_S]
 
 
+async def test_a_forecast_that_takes_too_long_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaler.runtime.observe.FORECAST_S", 0.0)
+    observation, errors = await planned(ports(), FakePlan("worker")).observe(3.0, 15.0, 60.0)
+    assert observation.forecast == Unknown("the forecast was not ready in 0 s")
+    assert errors == ()
+
+
 async def test_a_plan_that_breaks_the_forecast_leaves_the_present_demand() -> None:
     """A task that its DAG does not have: the tick goes on, with the reason."""
     environment, broken = ports(), FakePlan("worker")
