@@ -101,9 +101,10 @@ class _Curve:
         self._steps = steps
         self._draining = draining
         self._slots = [0.0] * (steps + 1)
-        self._rises = [0.0] * (steps + 2)
-        """By step: how many slots more than the step before are held for the whole step."""
         self._variance = [0.0] * (steps + 1)
+        # What holds in whole steps is a polynomial of the step; by step, the change of its coefficients.
+        self._mean_0, self._mean_1 = [0.0] * (steps + 2), [0.0] * (steps + 2)
+        self._variance_0, self._variance_1, self._variance_2 = ([0.0] * (steps + 2) for _ in range(3))
         self._seconds = self._tasks = 0.0
         self._busy: dict[str, float] = {}
 
@@ -135,26 +136,45 @@ class _Curve:
             return
         self._slots[left] += (left + 1 - first) * instances
         self._slots[right] += (last - right) * instances
-        self._rises[left + 1] += instances
-        self._rises[right] -= instances
+        self._mean_0[left + 1] += instances
+        self._mean_0[right] -= instances
 
     def _add_uncertain(self, first: float, last: float, instances: float) -> None:
         """The end is uniform between `first` and `last`."""
-        slots, variance, width = self._slots, self._variance, last - first
+        width = last - first
         begin, until = first if first > 0.0 else 0.0, last if last < self._steps else self._steps
-        right = int(until)
-        for step in range(int(begin), right + 1):
-            end = step + 1 if step < right else until
-            share = (last - (begin + end) / 2) / width
-            held = share * (end - begin) * instances
-            slots[step] += held
-            variance[step] += held * (1.0 - share)
-            begin = end
+        left, right = int(begin), int(until)
+        for step, start, end in ((left, begin, min(until, left + 1)), (right, max(begin, right), until)):
+            share = (last - (start + end) / 2) / width
+            held = share * (end - start) * instances
+            self._slots[step] += held
+            self._variance[step] += held * (1.0 - share)
+            if left == right:
+                return
+        at_0, slope, left = (last - 0.5) / width, 1.0 / width, left + 1  # in step n the share is at_0 - slope * n
+        for changes, coefficient in (
+            (self._mean_0, at_0),
+            (self._mean_1, -slope),
+            (self._variance_0, at_0 * (1.0 - at_0)),
+            (self._variance_1, slope * (2.0 * at_0 - 1.0)),
+            (self._variance_2, -slope * slope),
+        ):
+            changes[left] += coefficient * instances
+            changes[right] -= coefficient * instances
 
     def slots(self) -> list[float]:
         """Return the mean of each step."""
-        whole = accumulate(self._rises[: self._steps])
-        return [round(value + more, 3) for value, more in zip(self._slots, whole, strict=False)]
+        whole = zip(self._slots, accumulate(self._mean_0), accumulate(self._mean_1), strict=False)
+        return [round(some + at_0 + rise * step, 3) for step, (some, at_0, rise) in enumerate(whole)][: self._steps]
+
+    def spread(self) -> list[float]:
+        """Return the standard deviation of each step."""
+        changes = (self._variance_0, self._variance_1, self._variance_2)
+        whole = zip(self._variance, *(accumulate(some) for some in changes), strict=False)
+        found = [
+            max(0.0, some + at_0 + step * (rise + step * bend)) for step, (some, at_0, rise, bend) in enumerate(whole)
+        ]
+        return [round(math.sqrt(value), 3) for value in found[: self._steps]]
 
     def task_s(self) -> float:
         """Return the mean duration of the tasks that do not hold a slot yet, at least 1 s."""
@@ -167,7 +187,7 @@ class _Curve:
             at=self._now,
             step_s=STEP_S,
             slots=tuple(self.slots()),
-            spread=tuple(round(math.sqrt(value), 3) for value in self._variance[: self._steps]),
+            spread=tuple(self.spread()),
             task_s=self.task_s(),
             present=plan.present,
             waiting_s=0.0 if since is None else max(0.0, self._now - since),
