@@ -128,7 +128,7 @@ async def _write(connection: Any) -> None:
 async def _look(cluster: PreparedCluster) -> dict[str, Any]:
     settings = DatabaseSettings(host=cluster.server.host, port=cluster.server.port, sslmode="disable")
     database = CountingDatabase(settings, cluster.passwords["scaler"], deadline_s=DEADLINE_S)
-    reader = AirflowPlanReader(database, time.monotonic, settings.executors, max_age_s=0.0)
+    reader = AirflowPlanReader(database, time.monotonic, settings.executors, headroom=True, max_age_s=0.0)
     forecaster, process = Forecaster(), psutil.Process()
     before, first_s, unknown = process.memory_info().rss, [], list[str]()
     looks, cpu, rows, forecasts = list[float](), list[float](), list[int](), list[float]()
