@@ -193,7 +193,8 @@ class Process:
         def maxima() -> dict[str, int]:
             return {fleet.name: fleet.max for fleet in self._settings.fleets}
 
-        return OverrideApi(store, key, self._resources.ports.clock.wall, event=self.log.event, maxima=maxima)
+        wall = self._resources.ports.clock.wall
+        return OverrideApi(store, key, wall, started=wall(), event=self.log.event, maxima=maxima)
 
     def _config_changed(self, problems: tuple[str, ...]) -> None:
         self.metrics.config_changed(problems)

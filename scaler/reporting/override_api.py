@@ -23,17 +23,24 @@ from scaler.ports import WritableOverrides, rfc3339
 BODY_LIMIT = 4 * SIZE_LIMIT
 """Bytes: a character has at most four."""
 MAX_AGE_S = 60
+MAX_AHEAD_S = 5
+"""How far the web server's clock may be ahead of this one."""
 NONCES_KEPT = 1000
-"""More writes than these in two minutes are refused: each is a version of a parameter."""
+"""More writes than these in a minute are refused: each is a version of a parameter."""
 NONCE_LENGTHS = range(16, 129)
 
 
 class WriteSignatures:
-    """Verifies requests; each is valid once, for 60 s. After a restart one may be repeated in the rest of its 60 s."""
+    """Verifies requests; each is valid once, for 60 s.
 
-    def __init__(self, key: str, wall: Callable[[], datetime]) -> None:
+    Nonces are in memory. So a request that an earlier process may have accepted is refused: it was signed before
+    `started`, or at most `MAX_AHEAD_S` later.
+    """
+
+    def __init__(self, key: str, wall: Callable[[], datetime], started: datetime) -> None:
         self._key = key.encode()
         self._wall = wall
+        self._accepts_from = started.timestamp() + MAX_AHEAD_S
         self._nonces: dict[str, float] = {}
 
     def verify(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
@@ -48,8 +55,10 @@ class WriteSignatures:
         if len(nonce) not in NONCE_LENGTHS or not (timestamp.isascii() and timestamp.isdigit()):
             raise web.HTTPForbidden(text="the signed time or nonce is not valid")
         now, at = self._wall().timestamp(), int(timestamp)
-        if abs(now - at) > MAX_AGE_S:
+        if not -MAX_AHEAD_S <= now - at <= MAX_AGE_S:
             raise web.HTTPForbidden(text=f"the signature is not of the last {MAX_AGE_S} s")
+        if at < self._accepts_from:
+            raise web.HTTPServiceUnavailable(text="the scaler has just started; try again in some seconds")
         self._nonces = {old: signed for old, signed in self._nonces.items() if now - signed <= MAX_AGE_S}
         if nonce in self._nonces:
             raise web.HTTPForbidden(text="the request was sent before")
@@ -67,11 +76,12 @@ class OverrideApi:
         key: str,
         wall: Callable[[], datetime],
         *,
+        started: datetime,
         event: Callable[..., None],
         maxima: Callable[[], Mapping[str, int]],
     ) -> None:
         self._store = store
-        self._signatures = WriteSignatures(key, wall)
+        self._signatures = WriteSignatures(key, wall, started)
         self._wall = wall
         self._event = event
         self._maxima = maxima

@@ -43,7 +43,10 @@ async def test_a_call_of_boto3_is_an_override_in_the_name_of_its_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, store, port = fake_scaler(), StoredOverrides(), free_port()
-    api = OverrideApi(store, KEY, lambda: datetime.now(UTC), event=page.log.event, maxima=lambda: {"default": 20})
+    started, maxima = datetime(2026, 1, 1, tzinfo=UTC), {"default": 20}
+    api = OverrideApi(
+        store, KEY, lambda: datetime.now(UTC), started=started, event=page.log.event, maxima=lambda: maxima
+    )
     page.decide(line(min=3, max=7))
     async with page_served(page, api):
         environment, client = client_of(page.url, tmp_path, monkeypatch, port)

@@ -44,7 +44,12 @@ class Site:
 async def site() -> AsyncIterator[Site]:
     scaler, store = fake_scaler(), StoredOverrides()
     api = OverrideApi(
-        store, KEY, lambda: datetime.now(UTC), event=scaler.log.event, maxima=lambda: {"default": 20, "spare": 5}
+        store,
+        KEY,
+        lambda: datetime.now(UTC),
+        started=datetime(2026, 1, 1, tzinfo=UTC),
+        event=scaler.log.event,
+        maxima=lambda: {"default": 20, "spare": 5},
     )
     async with served(scaler, api):
         yield Site(scaler, store)
