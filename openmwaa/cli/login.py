@@ -88,16 +88,17 @@ def whoami(
     as_json: AsJson = False,
     local: Local = None,
 ) -> None:
-    """Print your AWS identity, your role in Airflow, and the policies that grant it."""
+    """Print your AWS identity, its proof, your role in Airflow, and the policies that grant it."""
     connection = required(connect(path, local=local))
     answer = exchange(connection, "api", Caller(principal, account=account, url=url), role=role)
-    found = {key: answer[key] for key in ("iam_identity", "role", "granted_by")}
+    found = {key: answer[key] for key in ("iam_identity", "proof", "role", "granted_by")}
     if as_json:
         write_json({"environment": connection.environment.name, **found})
         return
     rows = table("", "")
     rows.show_header = False
     rows.add_row("Identity", str(found["iam_identity"]))
+    rows.add_row("Proof", str(found["proof"]))
     rows.add_row("Role", str(found["role"]))
     rows.add_row("Granted by", ", ".join(found["granted_by"]) or "a policy that IAM does not name")
     console().print(rows)

@@ -12,7 +12,7 @@ from openmwaa.config.regions import region_table
 from openmwaa.operate.airflow_http import LOGIN_PATH, send, web_url
 from openmwaa.operate.connection import Connection, aws_errors, boto_session
 from openmwaa.operate.errors import CredentialsError, OperateError
-from openmwaa.operate.identity_proof import identity_proof
+from openmwaa.operate.identity_proof import describe_proof, identity_proof
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
 
 Purpose = Literal["web", "cli", "api", "credentials", "revoke"]
@@ -89,7 +89,7 @@ def exchange(
     role: str | None = None,
     principal: str | None = None,
 ) -> Mapping[str, Any]:
-    """Prove the caller's identity, and return the answer of the web server.
+    """Prove the caller's identity, and return the answer of the web server, with the kind of proof.
 
     `principal` is the ARN of the principal whose sessions to revoke; None: the caller.
 
@@ -100,9 +100,14 @@ def exchange(
     session = _local_session(connection, caller) if connection.local else _aws_session(connection, caller)
     environment = _environment_arn(connection, session, caller.account)
     issuers = [trusted.issuer for trusted in connection.environment.web_access.iam_login.token_issuers]
+    if connection.local:
+        issuers.append(connection.endpoints["aws"])  # the emulated STS is the local issuer
     proof = identity_proof(connection, session, environment, issuers, caller.web_host(connection))
     content = json.dumps({"proof": proof, "purpose": purpose, "role": role, "principal": principal}).encode()
-    return dict(send(connection, "POST", f"{caller.web_url(connection)}{LOGIN_PATH}/exchange", content))
+    answer = dict(send(connection, "POST", f"{caller.web_url(connection)}{LOGIN_PATH}/exchange", content))
+    if purpose == "credentials":  # its format is that of `credential_process`
+        return answer
+    return {**answer, "proof": describe_proof(proof, local=connection.local)}
 
 
 def _environment_arn(connection: Connection, session: Any, account: str | None) -> EnvironmentArn:

@@ -15,6 +15,7 @@ from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import CredentialsError
 from openmwaa.presigned_identity import LIFETIME_S, presigned_identity
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
+from openmwaa_runtime.auth.verifier import STS_PROOF_PREFIX
 
 _NO_TOKEN = frozenset(
     {
@@ -49,6 +50,13 @@ def identity_proof(
         if token and _issuer(token) in token_issuers:
             return token
         return presigned_identity(credentials.get_frozen_credentials(), environment, endpoint, host)
+
+
+def describe_proof(proof: str, *, local: bool) -> str:
+    """Return the kind of a proof in words; the issuer of an environment on this machine is named as local."""
+    if proof.startswith(STS_PROOF_PREFIX):
+        return "presigned request to STS"
+    return f"JSON Web Token of {'the local issuer ' if local else ''}{_issuer(proof)}"
 
 
 def _web_identity_token(session: Any, environment: EnvironmentArn, endpoint: str) -> str | None:

@@ -250,10 +250,12 @@ def test_op_and_boto3_change_the_bounds_of_the_scaler(env: Login, monkeypatch: p
     until("the override is removed", lambda: bounds() == [1, 4])
 
 
-def test_whoami_names_the_role(env: Login) -> None:
+def test_whoami_names_the_role_and_the_proof(env: Login) -> None:
     for principal, role in principals.ROLES.items():
         found = env.json(principal, "whoami", "environment.yaml", "--json")
         assert (found["iam_identity"], found["role"]) == (f"arn:aws:iam::{aws.ACCOUNT}:user/{principal}", role)
+        local_issuer = f"JSON Web Token of the local issuer {env.endpoint('aws')}"
+        assert found["proof"] == (local_issuer if principal in {"op", "admin"} else "presigned request to STS")
 
 
 def test_the_api_has_the_role_of_the_caller(env: Login) -> None:

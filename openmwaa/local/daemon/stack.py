@@ -190,5 +190,6 @@ class ServiceStack:
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
             "OPENMWAA_DAG_LINK": str(self._paths.dag_link),
+            "OPENMWAA_LOCAL_TOKEN_ISSUER": addresses.emulator_url,
             **LOCAL_AWS,
         }

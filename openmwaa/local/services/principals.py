@@ -20,6 +20,8 @@ from openmwaa.local.services import aws
 
 ROLES: Final[Mapping[str, str]] = {"viewer": "Viewer", "user": "User", "op": "Op", "admin": "Admin"}
 DEFAULT: Final = "admin"
+PROVEN_BY_TOKEN: Final = ("Op", "Admin")
+"""Their proof of identity is a token of the local issuer; the others prove it by a presigned request."""
 _POLICY: Final = "openmwaa-login"
 
 
@@ -48,6 +50,8 @@ def policy(environment: str, region: str, principal: str) -> str:
         },
         {"Effect": "Allow", "Action": "airflow:ListEnvironments", "Resource": "*"},
     ]
+    if ROLES[principal] in PROVEN_BY_TOKEN:
+        statements.append({"Effect": "Allow", "Action": "sts:GetWebIdentityToken", "Resource": "*"})
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 

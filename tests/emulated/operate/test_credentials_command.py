@@ -129,6 +129,7 @@ module = types.ModuleType("openmwaa.operate.identity_proof")
 module.identity_proof = lambda connection, session, environment, issuers, host: (
     f"{session.get_credentials().access_key}@{host}"
 )
+module.describe_proof = None
 sys.modules[module.__name__] = module
 from openmwaa.cli import main
 main()

@@ -2,6 +2,7 @@
 """The variables of the web server's container that say how users log in."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from openmwaa_runtime.errors import MissingVariableError, UsageError
 
 RoleSource = Literal["SIMULATION", "TABLE"]
 _COMPONENT = "web-server"
+_LOOPBACK = re.compile(r"http://127(\.\d{1,3}){3}:\d{1,5}", re.ASCII)
 _NEEDED = ("OPENMWAA_ENVIRONMENT_ARN", "OPENMWAA_WEB_URL", "OPENMWAA_API_SECRET_KEY")
 
 
@@ -59,7 +61,7 @@ class AuthSettings:
             secret=environ["OPENMWAA_API_SECRET_KEY"],
             role_source="TABLE" if source == "TABLE" else "SIMULATION",
             role_table=RoleTable(environment, tuple(_role_rows(environ)), scoping),
-            token_issuers=dict(_issuers(environ)),
+            token_issuers=dict([*_issuers(environ), *_local_issuer(environ, environment)]),
             cli_role_scoping=scoping,
             proxy_hops=int(_choice(environ, "OPENMWAA_PROXY_HOPS", "0", "1", "2")),
             dag_access=tuple(_dag_access(environ)),
@@ -95,6 +97,15 @@ def _issuers(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         if not (isinstance(issuer, str) and issuer.startswith("https://") and isinstance(account, str)):
             raise UsageError(f"{name}: an issuer is an address with https://, and an account is a text; got {row}")
         yield issuer, account
+
+
+def _local_issuer(environ: Mapping[str, str], environment: EnvironmentArn) -> Iterator[tuple[str, str]]:
+    """The issuer of an environment on one machine: the emulated STS, which decides about the other proof too."""
+    name = "OPENMWAA_LOCAL_TOKEN_ISSUER"
+    if issuer := environ.get(name):
+        if not _LOOPBACK.fullmatch(issuer) or issuer != environment.sts_endpoint(environ):
+            raise UsageError(f"{name} must be the STS of this environment, at http://127.…; it is for `openmwaa local`")
+        yield issuer, environment.account
 
 
 def _dag_access(environ: Mapping[str, str]) -> Iterator[DagAccess]:

@@ -93,3 +93,28 @@ def test_the_login_is_a_password_unless_it_is_iam() -> None:
     assert uses_iam_login({"OPENMWAA_LOGIN": "IAM"})
     with pytest.raises(UsageError, match="OPENMWAA_LOGIN must be PASSWORD or IAM, not 'iam'"):
         uses_iam_login({"OPENMWAA_LOGIN": "iam"})
+
+
+LOCAL_ISSUER = "http://127.40.0.1:4566"
+
+
+def test_the_local_issuer_is_the_emulated_sts_of_this_machine() -> None:
+    variables = {**NEEDED, "AWS_ENDPOINT_URL": LOCAL_ISSUER, "OPENMWAA_LOCAL_TOKEN_ISSUER": LOCAL_ISSUER}
+    assert AuthSettings.read(variables).token_issuers == {LOCAL_ISSUER: "123456789012"}
+
+
+@pytest.mark.parametrize(
+    ("sts", "issuer"),
+    [
+        pytest.param("", LOCAL_ISSUER, id="AWS's STS"),
+        pytest.param(LOCAL_ISSUER, "http://127.40.0.1:4567", id="another port"),
+        pytest.param("http://10.0.0.1:4566", "http://10.0.0.1:4566", id="another machine"),
+        pytest.param("http://127.0.0.1.evil:80", "http://127.0.0.1.evil:80", id="a name that looks like an address"),
+        pytest.param("http://127.0.0.1:80@evil", "http://127.0.0.1:80@evil", id="a user"),
+        pytest.param("http://localhost:4566", "http://localhost:4566", id="a name"),
+        pytest.param("https://sts.eu-west-1.amazonaws.com", "https://sts.eu-west-1.amazonaws.com", id="https"),
+    ],
+)
+def test_any_other_local_issuer_is_refused(sts: str, issuer: str) -> None:
+    with pytest.raises(UsageError, match=r"OPENMWAA_LOCAL_TOKEN_ISSUER must be the STS of this environment"):
+        AuthSettings.read({**NEEDED, "AWS_ENDPOINT_URL_STS": sts, "OPENMWAA_LOCAL_TOKEN_ISSUER": issuer})
