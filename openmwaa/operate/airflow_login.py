@@ -9,11 +9,12 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from openmwaa.config.regions import region_table
-from openmwaa.operate.airflow_http import LOGIN_PATH, send, web_url
+from openmwaa.operate.airflow_http import LOGIN_PATH, AirflowRefusedError, send, web_url
 from openmwaa.operate.connection import Connection, aws_errors, boto_session
 from openmwaa.operate.errors import CredentialsError, OperateError
 from openmwaa.operate.identity_proof import describe_proof, identity_proof
 from openmwaa_runtime.auth.environment_arn import EnvironmentArn
+from openmwaa_runtime.auth.verifier import STS_PROOF_PREFIX
 
 Purpose = Literal["web", "cli", "api", "credentials", "revoke"]
 
@@ -102,9 +103,21 @@ def exchange(
     issuers = [trusted.issuer for trusted in connection.environment.web_access.iam_login.token_issuers]
     if connection.local:
         issuers.append(connection.endpoints["aws"])  # the emulated STS is the local issuer
-    proof = identity_proof(connection, session, environment, issuers, caller.web_host(connection))
-    content = json.dumps({"proof": proof, "purpose": purpose, "role": role, "principal": principal}).encode()
-    answer = dict(send(connection, "POST", f"{caller.web_url(connection)}{LOGIN_PATH}/exchange", content))
+    host, url = caller.web_host(connection), f"{caller.web_url(connection)}{LOGIN_PATH}/exchange"
+
+    def answer_to(proof: str) -> dict[str, Any]:
+        content = json.dumps({"proof": proof, "purpose": purpose, "role": role, "principal": principal}).encode()
+        return dict(send(connection, "POST", url, content))
+
+    proof = identity_proof(connection, session, environment, issuers, host)
+    try:
+        answer = answer_to(proof)
+    except AirflowRefusedError:
+        if proof.startswith(STS_PROOF_PREFIX):
+            raise
+        # A token does not name the session of a role, and the environment may not trust its issuer any more.
+        proof = identity_proof(connection, session, environment, (), host)
+        answer = answer_to(proof)
     if purpose == "credentials":  # its format is that of `credential_process`
         return answer
     return {**answer, "proof": describe_proof(proof, local=connection.local)}

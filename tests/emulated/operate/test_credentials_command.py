@@ -95,6 +95,13 @@ def test_the_proof_is_exchanged_for_keys(door: Door) -> None:
     }
 
 
+def test_a_refused_token_is_followed_by_the_presigned_request(door: Door) -> None:
+    door.status, door.answer = 403, '{"message": "prove your identity by a presigned request"}'
+    with pytest.raises(AirflowRefusedError, match="by a presigned request"):
+        exchange(door.url)
+    assert [body["proof"].rpartition(" ")[2] for _, body in door.received] == [f"['{ISSUER}']", "[]"]
+
+
 @pytest.mark.parametrize(
     ("status", "answer", "kind", "text"),
     [
@@ -114,7 +121,7 @@ def test_a_redirect_does_not_get_the_proof(door: Door) -> None:
     door.status, door.location = 307, f"{door.url}/elsewhere"
     with pytest.raises(AirflowRefusedError, match="307"):
         exchange(door.url)
-    assert len(door.received) == 1
+    assert {path for path, _ in door.received} == {"/aws_mwaa/exchange"}
 
 
 def test_no_answer_is_one_sentence() -> None:

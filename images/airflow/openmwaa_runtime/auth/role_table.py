@@ -9,13 +9,13 @@ A pattern is the ARN of a user, role, session, federated user or root user of on
 - The ARN of a role matches the role and all its sessions. It has no `*`: STS's answer has the name of the role without
   its path, and only the whole name is unique in an account. A path that the proof contains must be the same.
 - `assumed-role/NAME/SESSION` matches sessions of roles with any path. A session of unknown name (the proof is a JWT)
-  matches only the SESSION `*`.
+  matches only the SESSION `*`; at a row with another SESSION it is refused, as the row may be there to limit it.
 - Upper and lower case differ, as in ARNs.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from openmwaa_runtime.auth.access import Grant, RequestContext, RoleAction
@@ -77,6 +77,12 @@ class PrincipalPattern:
         of_session = self.session == "*" or _like(self.session, principal.session or "")
         return of_session and _like(self.name, principal.name)
 
+    def may_match(self, principal: Principal) -> bool:
+        """Return whether the pattern names some sessions of the role of a principal whose session is not known."""
+        if self.session is None or principal.session is not None:
+            return False
+        return replace(self, session="*").matches(principal)
+
 
 def _like(pattern: str, text: str) -> bool:
     return re.fullmatch("[^/:]*".join(map(re.escape, pattern.split("*"))), text) is not None
@@ -104,8 +110,20 @@ class RoleTable:
         return frozenset({self.environment.account, *(row.pattern.account for row in self.rows)})
 
     def find(self, principal: Principal) -> RoleRow | None:
-        """Return the first row that matches; a further one cannot raise its role."""
-        return next((row for row in self.rows if row.pattern.matches(principal)), None)
+        """Return the first row that matches; a further one cannot raise its role.
+
+        Raises:
+            AccessDeniedError: the proof does not name the session, and a row names some sessions of the role.
+        """
+        for row in self.rows:
+            if row.pattern.matches(principal):
+                return row
+            if row.pattern.may_match(principal):
+                raise AccessDeniedError(
+                    f"`role_table` has a row for sessions of {principal.arn}, and a JSON Web Token does not name the "
+                    "session: prove your identity by a presigned request"
+                )
+        return None
 
     def role(
         self, principal: Principal, action: RoleAction, wanted: AirflowRole | None, context: RequestContext

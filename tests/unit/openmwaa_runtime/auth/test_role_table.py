@@ -177,6 +177,31 @@ def test_the_first_row_decides() -> None:
         roles.role(principal(f"{IAM}:root"), "airflow:CreateWebLoginToken", None, CONTEXT)
 
 
+BOB = f"{STS}:assumed-role/x/bob"
+
+
+@pytest.mark.parametrize(
+    ("rows", "role"),
+    [
+        pytest.param([(BOB, VIEWER), (ROLE, ADMIN)], None, id="another row may be the caller's"),
+        pytest.param([(f"{STS}:assumed-role/*/b*", VIEWER)], None, id="a pattern, and else IAM decides"),
+        pytest.param([(ROLE, ADMIN), (BOB, VIEWER)], ADMIN, id="a row of the role comes first"),
+        pytest.param([(f"{STS}:assumed-role/y/bob", VIEWER), (ROLE, ADMIN)], ADMIN, id="sessions of another role"),
+        pytest.param([(BOB.replace("1234", "9999"), VIEWER), (ROLE, ADMIN)], ADMIN, id="another account"),
+    ],
+)
+def test_a_proof_without_the_session_does_not_evade_the_row_of_a_session(
+    rows: list[tuple[str, AirflowRole]], role: AirflowRole | None
+) -> None:
+    roles, unknown = table(*rows), Principal.read(ROLE, Proof.JWT)
+    if role is not None:
+        assert roles.role(unknown, "airflow:InvokeRestApi", None, CONTEXT).role is role
+        return
+    for decide in (roles.find, lambda found: roles.allow(found, "airflow:GetEnvironment", CONTEXT)):
+        with pytest.raises(AccessDeniedError, match=r"prove your identity by a presigned request"):
+            decide(unknown)
+
+
 @pytest.mark.parametrize(
     ("action", "scoping", "least"),
     [
