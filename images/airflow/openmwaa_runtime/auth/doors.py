@@ -104,6 +104,8 @@ class Doors:
             attempt.principal = claims.principal
             if claims.role is None:
                 raise ProofError("the token has no role")
+            if claims.issued_at < self.store.revoked().get(claims.principal.arn, 0):
+                raise ProofError("the sessions of this principal were ended; request a new token")
             line = request.body.decode(errors="replace").strip()
             words = parse(line, claims.role, single_dags=self.single_dags)
             result = self.run_command(words)

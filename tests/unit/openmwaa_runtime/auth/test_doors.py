@@ -239,6 +239,14 @@ def test_a_command_without_a_valid_token_is_refused(headers: dict[str, str], wor
     assert world.doors().handle(request("POST", "/aws_mwaa/cli", b"version", headers=headers)).status == 401
 
 
+def test_a_revocation_ends_the_command_tokens_of_its_principal(world: World) -> None:
+    world.store.revoke(ANNA.arn, world.now + 1)
+    assert run_cli(world, "version", AirflowRole.VIEWER).status == 401
+    assert "were ended" in last_line(world)["reason"]
+    world.now += 2
+    assert run_cli(world, "version", AirflowRole.VIEWER).status == 200
+
+
 def test_a_web_token_runs_no_command(world: World) -> None:
     headers = {"authorization": f"Bearer {web_token(world)}"}
     assert world.doors().handle(request("POST", "/aws_mwaa/cli", b"version", headers=headers)).status == 401
