@@ -105,6 +105,8 @@ class DagHistory:
     """By task id: the mean number of instances of a run."""
     consumers: Mapping[str, Sequence[str]]
     """By task id: the DAGs that its assets start."""
+    ran: Sequence[Mapping[str, int]] = ()
+    """By ended run: the task instances that ran on Celery's workers, by queue."""
 
 
 class KnownDag:
@@ -144,6 +146,9 @@ class KnownDag:
                 ),
                 durations=self.durations,
                 starts=self.starts,
+                past_tasks=tuple(
+                    sum(tasks for queue, tasks in run.items() if queue in queues) for run in self.history.ran
+                ),
             )
         return self._shapes[queues]
 

@@ -252,6 +252,20 @@ class UnplannedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastSource:
+    """A DAG that needs many of the slots at the peak of a forecast."""
+
+    dag_id: str
+    slots: float
+    due_s: float | None
+    """The seconds until its run is due; None: its runs are in progress."""
+    past_runs: int
+    """The ended runs that were read, at most 20."""
+    as_large: int
+    """Of these, the runs in which at least so many tasks of the fleet ran."""
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """The slots that are expected if no task waits, in equal steps from `at`."""
 
@@ -271,6 +285,13 @@ class Forecast:
     """Runs that people often start at this time; for fleets with headroom."""
     busy_s: Mapping[str, float] = field(default_factory=dict)
     """By the last part of a worker's ARN: the seconds until all tasks that it runs are expected to have ended."""
+    sources: tuple[ForecastSource, ...] = ()
+    """The DAGs that need the most slots at the peak, the largest first."""
+
+    @property
+    def peak(self) -> int:
+        """The first step with the most slots."""
+        return max(range(len(self.slots)), key=self.slots.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)

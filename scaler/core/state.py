@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from scaler.core.forecast.accuracy import Accuracy
 from scaler.core.model import Overrides, Reading
 from scaler.core.window import NeedWindow
 
@@ -81,6 +82,8 @@ class FleetState:
     missing_messages: MissingMessages | None = None
     launch_latencies: tuple[float, ...] = ()
     """Seconds from the first sight of a starting worker until it consumed, of the last launches."""
+    accuracy: Accuracy = field(default_factory=Accuracy)
+    """Of the look-ahead."""
     services: Mapping[str, ServiceState] = field(default_factory=dict)
 
     def of(self, service: str) -> ServiceState:

@@ -9,6 +9,8 @@ from scaler.core import demand as demands
 from scaler.core.bounds import Limits
 from scaler.core.demand import Taken
 from scaler.core.explain import Explanation, count
+from scaler.core.explain_look_ahead import explain_accuracy, explain_sources
+from scaler.core.forecast.accuracy import Accuracy, Look, Seen, as_wanted, follow
 from scaler.core.model import FleetPolicy, Known, Observation, Unknown
 from scaler.core.service_plan import ServiceView, detect_drift
 from scaler.core.state import Demand, FleetState, Value
@@ -71,7 +73,7 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
         fleet, needed, counted, serving, state.window, now, may_shrink=known, explanation=explanation
     )
     if demand is not None and needed is not None and slots_per_worker is not None:
-        ahead = _look_ahead(inputs, demand, needed, slots_per_worker, state)
+        ahead, state = _look_ahead(inputs, demand, needed, slots_per_worker, state)
         if ahead is not None:
             target = ahead if known or ahead > serving else max(ahead, serving)
             # The forecast shows that no worker is needed soon: two readings of the sources suffice.
@@ -129,15 +131,15 @@ def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int 
 
 def _look_ahead(
     inputs: DecisionInput, demand: Demand, needed: int, slots_per_worker: int, state: FleetState
-) -> int | None:
-    """Return the target of the look-ahead; None without a forecast that was made in this tick."""
+) -> tuple[int | None, FleetState]:
+    """Return the target of the look-ahead, None without a forecast that was made in this tick, and the next state."""
     settings, forecast = inputs.fleet.look_ahead, inputs.observation.forecast
     if settings is None or forecast is None or demand.stale:
-        return None
+        return None, state
     if not isinstance(forecast, Known):
         why = forecast.reason if isinstance(forecast, Unknown) else f"{forecast.age_s:.0f} s old"
         inputs.explanation.add("look-ahead", f"Forecast unknown ({why}): not used", known=False)
-        return None
+        return None, state
     expected = forecast.value
     # Demand that the plan does not show, such as plain Celery tasks, is expected to last.
     more = max(0, demand.slots - expected.present)
@@ -145,7 +147,10 @@ def _look_ahead(
         expected = replace(expected, slots=tuple(slots + more for slots in expected.slots))
     launch_s = look_ahead.launch_latency_s(settings, state.launch_latencies) + inputs.fleet.pace_s
     capacity = _capacity(inputs, slots_per_worker, launch_s, expected.busy_s)
-    found = look_ahead.find_target(settings, expected, capacity, launch_s)
+    wanted, gap_s = capacity, inputs.fleet.knowledge_gap_s
+    if settings.shadow:
+        wanted = as_wanted(state.accuracy, capacity, inputs.limits.minimum, launch_s, inputs.now, gap_s)
+    found = look_ahead.find_target(settings, expected, wanted, launch_s)
     target, until = found.workers, f"{count(found.keep, 'worker')} until others could start"
     text = f"{count(found.launch, 'worker')} worth their cost in {launch_s:.0f} s, {until}"
     if found.headroom:
@@ -159,7 +164,30 @@ def _look_ahead(
     if settings.shadow:
         text = f"Shadow, not used: {text}"
     inputs.explanation.add("look-ahead", text, **values)
-    return None if settings.shadow else target
+    explain_sources(expected, inputs.explanation)
+    at_launch = expected.slots[min(len(expected.slots) - 1, round(launch_s / expected.step_s))]
+    look = Look(found.launch, found.keep, at_launch, launch_s)
+    accuracy = _follow(inputs, demand, needed, look, capacity, state)
+    explain_accuracy(accuracy, inputs.explanation, shadow=settings.shadow)
+    return None if settings.shadow else target, replace(state, accuracy=accuracy)
+
+
+def _follow(
+    inputs: DecisionInput, demand: Demand, needed: int, look: Look, capacity: look_ahead.Capacity, state: FleetState
+) -> Accuracy:
+    """Return the accuracy of the look-ahead with this tick."""
+    limits, views = inputs.limits, inputs.services
+    # The forecast counts no task on a worker that drains.
+    leaving = sum(worker.load for view in views if view.workers for worker in view.workers.of("draining", "released"))
+    seen = Seen(
+        slots=max(0, demand.slots - leaving),
+        queued=demand.queued,
+        running=demand.running,
+        needed=min(limits.maximum, max(limits.minimum, needed)),
+        serving=capacity.serving,
+        slots_per_worker=capacity.slots,
+    )
+    return follow(state.accuracy, look, seen, inputs.now, inputs.fleet.knowledge_gap_s)
 
 
 def busy_s(inputs: DecisionInput) -> Mapping[str, float]:

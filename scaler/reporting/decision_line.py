@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log line of one tick of one fleet, and the numbers that the log, the metrics and HTTP share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from scaler.core.model import Known, Overrides, Reading, Schedule, Service, Stale, Unknown
@@ -82,6 +82,13 @@ def refused_workers(result: TickResult) -> int | None:
     refused = sum(1 for reading in readings if isinstance(reading, Known) and reading.value.phase == "refused")
     known = tasks_known(result) and all(isinstance(reading, Known) for reading in readings)
     return refused if refused or known else None
+
+
+def accuracy_of(result: TickResult) -> Mapping[str, float]:
+    """Return the known figures of the look-ahead's accuracy."""
+    steps = result.tick.decision.explanation
+    values = next((step.values for step in steps if step.name == "accuracy"), {})
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}
 
 
 def worker_states(result: TickResult) -> dict[str, Json]:

@@ -47,8 +47,9 @@ def change_key(line: Line) -> str:
     key["consuming"] = (workers.get("busy") or 0) + (workers.get("consuming_idle") or 0)
     key["slots"] = (line.get("slots") or {}).get("total")
     key["errors"] = sorted({(error["source"], error["kind"]) for error in line.get("errors") or ()})
-    # On a busy fleet the larger of two sources alternates; `source` above has the one that the decision used.
-    key["steps"] = sorted({step["name"] for step in line.get("explanation") or ()} - {"demand"})
+    # On a busy fleet the larger of two sources alternates; `source` above has the one that the decision used. What is
+    # expected changes as often as the demand.
+    key["steps"] = sorted({step["name"] for step in line.get("explanation") or ()} - {"demand", "expected"})
     key["update_service"] = _write(line.get("update_service"))
     services = line.get("services") or {}
     key["services"] = {

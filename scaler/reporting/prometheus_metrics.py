@@ -15,11 +15,26 @@ from scaler.adapters.aws import ApiCalls
 from scaler.core.model import Overrides, Reading, Unknown
 from scaler.core.state import total
 from scaler.errors import SourceError
-from scaler.reporting.decision_line import ecs_services, oldest_drain_s, reading_ages, refused_workers, tasks_known
+from scaler.reporting.decision_line import (
+    accuracy_of,
+    ecs_services,
+    oldest_drain_s,
+    reading_ages,
+    refused_workers,
+    tasks_known,
+)
 from scaler.runtime.tick_result import TickResult, Write
 
 PREFIX = "openmwaa_scaler"
 WORKER_STATES = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown", "protected")
+ACCURACY = (
+    ("predicted", "predicted_slots", "Mean of the slots predicted a launch ago, while there was demand"),
+    ("seen", "seen_slots", "Mean of the slots seen in the same ticks"),
+    ("apart", "error_slots", "Mean of the absolute difference of predicted and seen slots"),
+    ("lead_s", "lead_seconds", "Mean time from the wish for a worker to the demand that needed it"),
+    ("unneeded_s", "unneeded_worker_seconds", "Worker-seconds that the look-ahead wanted and the demand did not need"),
+    ("saved_s", "saved_wait_seconds", "Task-seconds of wait that the wanted workers would have saved"),
+)
 OVERRIDES = ("min", "max", "fixed", "pause_in", "pause_out", "dry_run")
 
 
@@ -48,6 +63,11 @@ class PrometheusMetrics:
         )
         self._oldest_drain = self._gauge("oldest_drain_seconds", "Age of the oldest drain; 0 without drains")
         self._demand = self._gauge("demand_slots", "Slots needed", "state")
+        self._look_ahead = self._gauge("look_ahead_slots", "Slots predicted a launch ago, and slots seen", "kind")
+        self._accuracy = {
+            value: self._gauge(f"look_ahead_{name}", f"{words}, over the last 12 to 24 hours")
+            for value, name, words in ACCURACY
+        }
         self._age = self._gauge("reading_age_seconds", "Age of each source's reading", "source")
         self._known = self._gauge("reading_known", "1 while the source has a known or stale reading", "source")
         self._overrides = self._gauge("overrides_in_force", "1 while the manual override is in force", "override")
@@ -116,6 +136,7 @@ class PrometheusMetrics:
         self._pending.labels(fleet).set(_number(pending))
         for state in ("queued", "running", "slots", "not_due", "without_message"):
             self._demand.labels(fleet, state).set(_number(getattr(decision.demand, state, None)))
+        self._set_accuracy(fleet, accuracy_of(result))
         for source, age in reading_ages(result).items():
             self._age.labels(fleet, source).set(_number(age))
             self._known.labels(fleet, source).set(age is not None)
@@ -166,6 +187,12 @@ class PrometheusMetrics:
     def families(self) -> list[Metric]:
         """Return every metric with its samples."""
         return list(self._registry.collect())
+
+    def _set_accuracy(self, fleet: str, accuracy: Mapping[str, float]) -> None:
+        for kind in ("predicted", "seen"):
+            self._look_ahead.labels(fleet, kind).set(_number(accuracy.get(f"{kind}_now")))
+        for value, gauge in self._accuracy.items():
+            gauge.labels(fleet).set(_number(accuracy.get(value)))
 
     def _count_services(self, fleet: str, result: TickResult) -> None:
         for name, service in ecs_services(result).items():

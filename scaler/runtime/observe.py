@@ -15,6 +15,7 @@ from typing import Generic, Self, TypeVar
 from scaler.adapters.shared import Shared
 from scaler.core.forecast.forecaster import Forecaster
 from scaler.core.forecast.plan import AirflowPlan
+from scaler.core.forecast.sources import with_sources
 from scaler.core.look_ahead import horizon_s
 from scaler.core.model import (
     BrokerCount,
@@ -306,11 +307,12 @@ class Observer:
         )
         end = loop.time() + FORECAST_S
         try:
-            while loop.time() < end:
-                next(parts)
-                await asyncio.sleep(0)
-        except StopIteration as made:
-            return Known(made.value, now)
+            try:
+                while loop.time() < end:
+                    next(parts)
+                    await asyncio.sleep(0)
+            except StopIteration as made:
+                return Known(with_sources(made.value, self._forecaster.runs, draining), now)
         except Exception as error:  # noqa: BLE001  a forecast that fails must not end the tick, least of all in shadow
             return Unknown(f"the forecast failed: {type(error).__name__}: {error}")
         return Unknown(f"the forecast was not ready in {FORECAST_S:.0f} s")

@@ -154,9 +154,10 @@ async def test_the_scaler_reads_what_airflow_plans(scheduler: Scheduler, tmp_pat
     await scheduler.write("update dag set next_dagrun_create_after = now() + interval '400 s' where dag_id = 'nightly'")
     for number, lasted_s in enumerate((10.0, 20.0, 40.0)):
         await scheduler.run(f"past-{number}", "success", 3600)
-        await scheduler.task(f"past-{number}", "extract", "success", 3600, lasted_s)
+        await scheduler.task(f"past-{number}", "extract", "success", 3600, lasted_s, hostname="worker-1")
         for index in range(number + 2):
-            await scheduler.task(f"past-{number}", "load", "success", 3500, 7.0, map_index=index)
+            await scheduler.task(f"past-{number}", "load", "success", 3500, 7.0, map_index=index, hostname="worker-1")
+        await scheduler.task(f"past-{number}", "empty", "success", 3500)  # on no worker
     for began_s in (84_600.0 - 60, 84_600.0 + 60, 86_400.0 + 1_700, 170_000.0):
         await scheduler.run(f"by-hand-{began_s}", "success", began_s, dag="consumer")
     await scheduler.run("now", "running")
@@ -176,6 +177,7 @@ async def test_the_scaler_reads_what_airflow_plans(scheduler: Scheduler, tmp_pat
     assert (shape.upstream, shape.downstream) == ((0, 1, 2), ((1,), (2,), ()))
     assert instances(shape) == {"extract": 1.0, "load": 3.0, "report": 0.0}
     assert [round(usual.typical_s, 3) if usual else None for usual in shape.durations] == [20.0, 7.0, None]
+    assert sorted(shape.past_tasks) == [3, 4, 5]
     assert shape.starts == {2: ("consumer",)}
     assert plan.shapes["consumer"].durations == (None,)
     now, new = sorted(plan.runs, key=lambda run: run.run_id, reverse=True)

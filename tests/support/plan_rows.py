@@ -13,7 +13,7 @@ from scaler.errors import SourceError
 EXECUTORS = ("CeleryExecutor",)
 AT = 1_800_000_000.0
 """The server's time."""
-QUERIES = ("RUNS", "OPEN", "DUE", "TASKS_ENDED", "PAST", "CONSUMERS", "STRUCTURES", "ARRIVALS", "KEYS")
+QUERIES = ("RUNS", "OPEN", "DUE", "TASKS_ENDED", "PAST", "RAN", "CONSUMERS", "STRUCTURES", "ARRIVALS", "KEYS")
 
 
 class PlanRows:
@@ -42,7 +42,7 @@ class PlanRows:
         name = self._names[query]
         self.asked.append((name, parameters))
         rows = self.rows[name]
-        if name in ("KEYS", "PAST", "CONSUMERS", "STRUCTURES"):
+        if name in ("KEYS", "PAST", "RAN", "CONSUMERS", "STRUCTURES"):
             column = {"KEYS": (0, 1)}.get(name, (0,))
             wanted = [value for values in parameters for value in values]
             return [row for row in rows if any(row[at] in wanted for at in column)]

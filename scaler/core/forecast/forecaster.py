@@ -2,11 +2,12 @@
 """The forecast of a fleet: the expected slots of the next minutes, in equal steps, with their uncertainty."""
 
 import math
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable, Iterator
 from itertools import accumulate
 
 from scaler.core.forecast.expected_run import ExpectedTask, Outlook, expect_new_run, expect_run
 from scaler.core.forecast.plan import AirflowPlan, DagShape, NextRun, RunInProgress, TaskDuration
+from scaler.core.forecast.sources import ExpectedRun
 from scaler.core.model import Forecast, UnplannedRun
 
 STEP_S = 5.0
@@ -74,6 +75,14 @@ class Forecaster:
                 curve.add(known[1])
         self._due = due
         return curve.forecast(plan, tuple(self._unplanned(plan, outlook)))
+
+    @property
+    def runs(self) -> Iterator[ExpectedRun]:
+        """The runs of the last forecast."""
+        for run, tasks, *_ in self._memo.values():
+            yield ExpectedRun(run.shape, None, tasks)
+        for item, (shape, tasks, *_) in self._due.items():
+            yield ExpectedRun(shape, item.at, tasks)
 
     def _unplanned(self, plan: AirflowPlan, outlook: Outlook) -> Iterable[UnplannedRun]:
         """Return the runs that may start, each played forward from now on."""

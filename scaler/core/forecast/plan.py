@@ -39,6 +39,8 @@ class DagShape:
     """By task; None without a past run."""
     starts: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """By task: the DAGs that a run of it starts, through an asset or a trigger."""
+    past_tasks: tuple[int, ...] = ()
+    """By ended run: the task instances that held a slot of this fleet."""
 
 
 class ActiveTask(NamedTuple):

@@ -77,6 +77,14 @@ async def test_mapped_tasks_count_by_their_past_mean_until_they_are_expanded() -
     assert len(active(await plan_of(rows))) == 1, "it is expanded"
 
 
+async def test_past_runs_show_how_many_tasks_of_the_fleet_ran(rows: PlanRows) -> None:
+    rows.rows["RAN"] += [("chain", 7, "default", 24), ("chain", 7, "big", 3), ("chain", 6, "default", 0)]
+    rows.run(1, "chain")
+    reader = rows.reader(lambda: NOW)
+    past = {queue: (await reader.plan(frozenset({queue}))).shapes["chain"].past_tasks for queue in ("default", "big")}
+    assert past == {"default": (24, 0), "big": (3, 0)}, "a run without tasks is a run"
+
+
 async def test_each_fleet_sees_the_tasks_of_its_queues() -> None:
     rows = PlanRows()
     rows.dag(
@@ -233,7 +241,7 @@ async def test_a_history_that_takes_too_long_is_read_in_smaller_parts(monkeypatc
     fetch = rows.fetch
 
     async def slow(query: str, *parameters: Any) -> Any:
-        if "lateral (\n    select id, run_id" in query:
+        if query == airflow_plan.PAST.format(**airflow_plan.WORDS_3):
             sizes.append(len(parameters[0]))
             if sizes[-1] > 5:
                 raise SourceError("database", "statement timeout")

@@ -25,6 +25,7 @@ from scaler.core.forecast.plan import (
     days_ago,
     duration_of,
 )
+from scaler.core.forecast.sources import with_sources
 from scaler.core.model import Forecast
 from tests.unit.scaler.test_properties import EXAMPLES
 
@@ -256,3 +257,39 @@ def test_a_forecast_in_parts_is_the_same_and_continues_after_an_early_stop(monke
     assert 0 < len(played) < 500
     assert forecaster.expect(many, NOW, horizon_s=60.0, unknown_s=60.0).slots == (2000.0, 2000.0, *NONE * 10)
     assert len(played) == len(set(played)) == 1000
+
+
+# --- the DAGs that need the slots
+
+
+def sources(seen: AirflowPlan, *, draining: Sequence[str] = ()) -> list[tuple[str, float, float | None, int, int]]:
+    forecaster = Forecaster()
+    forecast = forecaster.expect(seen, NOW, horizon_s=60.0, unknown_s=30.0, draining=draining)
+    found = with_sources(forecast, forecaster.runs, draining).sources
+    return [(item.dag_id, item.slots, item.due_s, item.past_runs, item.as_large) for item in found]
+
+
+def wide(dag_id: str, tasks: int, past_tasks: Sequence[int] = ()) -> DagShape:
+    return replace(shape(*[[]] * tasks), dag_id=dag_id, past_tasks=tuple(past_tasks))
+
+
+def test_the_sources_are_the_dags_with_the_most_slots_at_the_peak() -> None:
+    """At NOW + 21 s `sales` runs; `old` ends before, and `small` is the fourth."""
+    due = [NextRun(dag_id, NOW + 19.0) for dag_id in ("small", "sales", "b", "c")]
+    seen = plan(
+        in_progress(wide("old", 1), runs(0, NOW - 15)),
+        due=due,
+        small=wide("small", 1),
+        sales=wide("sales", 5, [5, 4, 9]),
+        b=wide("b", 2),
+        c=wide("c", 2, [1]),
+    )
+    assert sources(seen) == [("sales", 5.0, 19.0, 3, 2), ("b", 2.0, 19.0, 0, 0), ("c", 2.0, 19.0, 1, 0)]
+
+
+def test_runs_in_progress_of_one_dag_are_one_source_without_tasks_that_drain() -> None:
+    active = [runs(0, NOW - 5, "leaves"), runs(1, NOW - 5, "stays")]
+    seen = plan(in_progress(wide("d", 2), *active), replace(in_progress(wide("d", 2), *active), run_id="other"))
+    assert sources(seen) == [("d", 4.0, None, 0, 0)]
+    assert sources(seen, draining=["leaves"]) == [("d", 2.0, None, 0, 0)]
+    assert sources(plan()) == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.model import Forecast, Known, LookAheadPolicy, Unknown
+from scaler.core.model import Forecast, ForecastSource, Known, LookAheadPolicy, Unknown
 from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.reporting.tick_codec import RecordError, from_json, replay, to_json
@@ -26,8 +26,11 @@ def tick() -> Tick:
 def forecast_tick() -> Tick:
     fleet = replace(FLEET, look_ahead=LookAheadPolicy())
     forecast = Forecast(5.0, 5.0, (9.0,) * 20, (0.5,) * 20, task_s=30.0, present=14, waiting_s=2.0)
+    forecast = replace(forecast, sources=(ForecastSource("sales", 9.0, 12.5, 14, 13),))
     seen = replace(tick().observation, forecast=Known(forecast, 5.0))
     before = replace(tick().before, launch_latencies=(42.5,))
+    _, before = decide(fleet, seen, before, 0.0)
+    assert before.accuracy.pending
     decision = decide(fleet, seen, before, 5.0)[0]
     assert "look-ahead" in [step.name for step in decision.explanation]
     return Tick(fleet, seen, before, 5.0, decision)
