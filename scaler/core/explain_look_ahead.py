@@ -41,7 +41,7 @@ def explain_accuracy(accuracy: Accuracy, explanation: Explanation, *, shadow: bo
     text = f"In {hours:.1f} h, while there was demand: {predicted:.1f} slots predicted, {seen:.1f} seen, "
     text += f"{apart:.1f} apart on average"
     if lead_s is not None:
-        text += f"; workers {'would have been' if shadow else 'were'} wanted {lead_s:.0f} s before they were needed"
+        text += f"; workers {'would have been' if shadow else 'were'} requested {lead_s:.0f} s before they were needed"
     text += f"; {unneeded_h:.1f} worker-hours for nothing"
     if shadow:
         text += f", {saved_h:.1f} task-hours of wait saved"

@@ -10,7 +10,7 @@ from scaler.core.bounds import Limits
 from scaler.core.demand import Taken
 from scaler.core.explain import Explanation, count
 from scaler.core.explain_look_ahead import explain_accuracy, explain_sources
-from scaler.core.forecast.accuracy import Accuracy, Look, Seen, as_wanted, follow
+from scaler.core.forecast.accuracy import Accuracy, Look, Seen, as_requested, follow
 from scaler.core.model import FleetPolicy, Known, Observation, Unknown
 from scaler.core.service_plan import ServiceView, detect_drift
 from scaler.core.state import Demand, FleetState, Value
@@ -147,10 +147,10 @@ def _look_ahead(
         expected = replace(expected, slots=tuple(slots + more for slots in expected.slots))
     launch_s = look_ahead.launch_latency_s(settings, state.launch_latencies) + inputs.fleet.pace_s
     capacity = _capacity(inputs, slots_per_worker, launch_s, expected.busy_s)
-    wanted, gap_s = capacity, inputs.fleet.knowledge_gap_s
+    planned, gap_s = capacity, inputs.fleet.knowledge_gap_s
     if settings.shadow:
-        wanted = as_wanted(state.accuracy, capacity, inputs.limits.minimum, launch_s, inputs.now, gap_s)
-    found = look_ahead.find_target(settings, expected, wanted, launch_s)
+        planned = as_requested(state.accuracy, capacity, inputs.limits.minimum, launch_s, inputs.now, gap_s)
+    found = look_ahead.find_target(settings, expected, planned, launch_s)
     target, until = found.workers, f"{count(found.keep, 'worker')} until others could start"
     text = f"{count(found.launch, 'worker')} worth their cost in {launch_s:.0f} s, {until}"
     if found.headroom:

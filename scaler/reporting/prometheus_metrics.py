@@ -31,9 +31,13 @@ ACCURACY = (
     ("predicted", "predicted_slots", "Mean of the slots predicted a launch ago, while there was demand"),
     ("seen", "seen_slots", "Mean of the slots seen in the same ticks"),
     ("apart", "error_slots", "Mean of the absolute difference of predicted and seen slots"),
-    ("lead_s", "lead_seconds", "Mean time from the wish for a worker to the demand that needed it"),
-    ("unneeded_s", "unneeded_worker_seconds", "Worker-seconds that the look-ahead wanted and the demand did not need"),
-    ("saved_s", "saved_wait_seconds", "Task-seconds of wait that the wanted workers would have saved"),
+    ("lead_s", "lead_seconds", "Mean time from the request of a worker to the demand that needed it"),
+    (
+        "unneeded_s",
+        "unneeded_worker_seconds",
+        "Worker-seconds that the look-ahead requested and the demand did not need",
+    ),
+    ("saved_s", "saved_wait_seconds", "Task-seconds of wait that the requested workers would have saved"),
 )
 OVERRIDES = ("min", "max", "fixed", "pause_in", "pause_out", "dry_run")
 

@@ -19,7 +19,7 @@ SMALLEST_SLOTS = 0.5
 
 
 class Look(NamedTuple):
-    """What the look-ahead wants in this tick."""
+    """What the look-ahead requests in this tick."""
 
     launch: int
     """Workers to serve after `launch_s`."""
@@ -65,11 +65,11 @@ class AccuracySums(NamedTuple):
     rises: int = 0
     """Workers that the demand needed and had not needed in the tick before."""
     lead_s: float = 0.0
-    """The sum over them: how long the look-ahead had wanted them, at most a launch latency each."""
+    """The sum over them: how long the look-ahead had requested them, at most a launch latency each."""
     unneeded_s: float = 0.0
-    """Worker-seconds that the look-ahead wanted and the demand did not need."""
+    """Worker-seconds that the look-ahead requested and the demand did not need."""
     saved_s: float = 0.0
-    """Task-seconds that tasks waited and would not have waited with the workers that the look-ahead wanted."""
+    """Task-seconds that tasks waited and would not have waited with the workers that the look-ahead requested."""
 
     def plus(self, other: AccuracySums) -> AccuracySums:
         """Return the sum."""
@@ -87,8 +87,8 @@ class Accuracy:
     """The last tick."""
     needed: int = 0
     """The workers that its demand needed."""
-    wanted: tuple[float, ...] = ()
-    """Since when the look-ahead has wanted a first, a second … worker without a break."""
+    requested: tuple[float, ...] = ()
+    """Since when the look-ahead has requested a first, a second … worker without a break."""
     pending: tuple[Prediction, ...] = ()
     compared: tuple[float, int] | None = None
     """The slots that were predicted for the last tick, and those seen; None if nothing was predicted for it."""
@@ -115,11 +115,11 @@ def follow(last: Accuracy, look: Look, seen: Seen, now: float, gap_s: float) -> 
         present, before = NO_SUMS, present
     workers = max(look.launch, look.keep)
     # The comparison begins with the fleet as it is.
-    wanted = (last.wanted if unbroken else (max(0.0, now - look.launch_s),) * seen.serving)[:workers]
+    requested = (last.requested if unbroken else (max(0.0, now - look.launch_s),) * seen.serving)[:workers]
     return Accuracy(
         at=now,
         needed=seen.needed,
-        wanted=(*wanted, *[now] * (workers - len(wanted))),
+        requested=(*requested, *[now] * (workers - len(requested))),
         pending=(*pending, Prediction(now + look.launch_s, look.slots, look.launch)),
         compared=None if prediction is None else (prediction.slots, seen.slots),
         present=present,
@@ -127,14 +127,16 @@ def follow(last: Accuracy, look: Look, seen: Seen, now: float, gap_s: float) -> 
     )
 
 
-def as_wanted(last: Accuracy, capacity: Capacity, minimum: int, launch_s: float, now: float, gap_s: float) -> Capacity:
-    """Return the capacity as if the workers that were wanted had been launched.
+def as_requested(
+    last: Accuracy, capacity: Capacity, minimum: int, launch_s: float, now: float, gap_s: float
+) -> Capacity:
+    """Return the capacity as if the workers that were requested had been launched.
 
-    Without them a look-ahead in shadow would want ever more workers, for tasks that would not wait.
+    Without them a look-ahead in shadow would request ever more workers, for tasks that would not wait.
     """
     if last.at is None or not 0 < now - last.at <= gap_s:
         return capacity
-    ages = [now - since for since in last.wanted[minimum:]]
+    ages = [now - since for since in last.requested[minimum:]]
     arriving = tuple(launch_s - age for age in ages if age < launch_s)
     return replace(capacity, serving=minimum + len(ages) - len(arriving), draining=0, staying=0, arriving=arriving)
 
@@ -146,7 +148,7 @@ def _tick(last: Accuracy, look: Look, prediction: Prediction | None, seen: Seen,
     predicted = prediction.slots if prediction is not None and compared else 0.0
     rises = range(last.needed, seen.needed)
     # A launch that was given up since has its worker for a short time too.
-    arrived = sum(1 for since in last.wanted[: max(look.launch, look.keep)] if now - since >= look.launch_s)
+    arrived = sum(1 for since in last.requested[: max(look.launch, look.keep)] if now - since >= look.launch_s)
     there = max(arrived, prediction.launch if prediction else 0)
     saved = there * seen.slots_per_worker - seen.running if there > seen.serving else 0
     return AccuracySums(
@@ -156,7 +158,9 @@ def _tick(last: Accuracy, look: Look, prediction: Prediction | None, seen: Seen,
         seen=seen.slots * compared,
         apart=abs(predicted - seen.slots) if compared else 0.0,
         rises=len(rises),
-        lead_s=sum(min(look.launch_s, now - last.wanted[worker]) for worker in rises if worker < len(last.wanted)),
+        lead_s=sum(
+            min(look.launch_s, now - last.requested[worker]) for worker in rises if worker < len(last.requested)
+        ),
         unneeded_s=max(0, there - seen.needed) * elapsed,
         saved_s=min(seen.queued, max(0, saved)) * elapsed,
     )

@@ -42,38 +42,38 @@ def burst(looks: Sequence[Look], demands: Sequence[Seen]) -> AccuracySums:
     return followed(zip(looks, demands, strict=True)).sums
 
 
-WANTS_4 = Look(4, 0, 18.0, LAUNCH_S)
+FOUR = Look(4, 0, 18.0, LAUNCH_S)
 
 
 def test_a_prediction_is_compared_one_launch_later() -> None:
-    found = burst([WANTS_4, *[NOTHING] * 5], [*[seen()] * 4, seen(20), seen()])
+    found = burst([FOUR, *[NOTHING] * 5], [*[seen()] * 4, seen(20), seen()])
     assert (found.comparisons, found.predicted, found.seen, found.apart) == (1, 18.0, 20.0, 2.0)
     assert found.seconds == 25.0
 
 
 @pytest.mark.parametrize(
-    ("wanted_before", "lead_s"),
+    ("requested_before", "lead_s"),
     [
-        pytest.param(0, 0.0, id="not wanted before"),
-        pytest.param(1, 5.0, id="wanted one tick before"),
-        pytest.param(3, 15.0, id="wanted three ticks before"),
-        pytest.param(9, LAUNCH_S, id="wanted for longer than a launch takes: more is no use"),
+        pytest.param(0, 0.0, id="not requested before"),
+        pytest.param(1, 5.0, id="requested one tick before"),
+        pytest.param(3, 15.0, id="requested three ticks before"),
+        pytest.param(9, LAUNCH_S, id="requested for longer than a launch takes: more is no use"),
     ],
 )
-def test_the_lead_is_the_time_from_the_wish_to_the_need(wanted_before: int, lead_s: float) -> None:
-    looks = [*[NOTHING] * (10 - wanted_before), *[WANTS_4] * (wanted_before + 1)]
+def test_the_lead_is_the_time_from_the_request_to_the_need(requested_before: int, lead_s: float) -> None:
+    looks = [*[NOTHING] * (10 - requested_before), *[FOUR] * (requested_before + 1)]
     found = burst(looks, [*[seen()] * 10, seen(20)])
     assert (found.rises, found.lead_s) == (4, 4 * lead_s)
 
 
-def test_a_wish_that_was_given_up_begins_again() -> None:
-    found = burst([WANTS_4, WANTS_4, NOTHING, WANTS_4, WANTS_4], [*[seen()] * 4, seen(20)])
+def test_a_request_that_was_given_up_begins_again() -> None:
+    found = burst([FOUR, FOUR, NOTHING, FOUR, FOUR], [*[seen()] * 4, seen(20)])
     assert found.lead_s == 4 * 5.0
 
 
 def test_workers_above_the_need_are_for_nothing_from_the_launch_on() -> None:
-    """Four wanted for two ticks, and two needed: 2 workers for 2 ticks. What is to be launched costs nothing yet."""
-    found = burst([WANTS_4, WANTS_4, *[NOTHING] * 5], [*[seen()] * 4, *[seen(10)] * 3])
+    """Four requested for two ticks, and two needed: 2 workers for 2 ticks. What is to be launched costs nothing yet."""
+    found = burst([FOUR, FOUR, *[NOTHING] * 5], [*[seen()] * 4, *[seen(10)] * 3])
     assert found.unneeded_s == 2 * 2 * TICK_S
     kept = burst([Look(0, 3, 0.0, LAUNCH_S)] * 3, [seen(5, serving=3)] * 3)
     assert kept.unneeded_s == 2 * 2 * TICK_S
@@ -82,20 +82,20 @@ def test_workers_above_the_need_are_for_nothing_from_the_launch_on() -> None:
 @pytest.mark.parametrize(
     ("serving", "saved"),
     [
-        pytest.param(1, 15, id="the wanted workers have room for the tasks that wait"),
+        pytest.param(1, 15, id="the requested workers have room for the tasks that wait"),
         pytest.param(4, 0, id="as many workers are there: the tasks wait for something else"),
     ],
 )
 def test_the_wait_that_would_have_been_saved(serving: int, saved: int) -> None:
-    looks = [WANTS_4, *[NOTHING] * 4]
+    looks = [FOUR, *[NOTHING] * 4]
     found = burst(looks, [*[seen()] * 4, seen(30, queued=25, serving=serving)])
     assert found.saved_s == saved * TICK_S
 
 
 def test_after_a_gap_nothing_is_compared_with_what_was_before() -> None:
     """The demand rose in the gap: when is unknown."""
-    before = followed([(WANTS_4, seen())])
-    after = follow(before, WANTS_4, seen(20), START_S + LAUNCH_S + GAP_S + 1.0, GAP_S)
+    before = followed([(FOUR, seen())])
+    after = follow(before, FOUR, seen(20), START_S + LAUNCH_S + GAP_S + 1.0, GAP_S)
     assert after.sums == AccuracySums()
     assert after.compared is None
 
@@ -155,20 +155,20 @@ def step(result: TickResult, name: str) -> str:
 
 
 def test_one_sentence_shows_whether_the_look_ahead_can_be_switched_on() -> None:
-    """Beside the first worker, three were wanted for 65 s, and a fourth was not: 49 s on average."""
+    """Beside the first worker, three were requested for 65 s, and a fourth was not: 49 s on average."""
     *_, last = ticks()
     assert step(last, "accuracy") == (
         "In 0.0 h, while there was demand: 20.0 slots predicted, 22.0 seen, 2.0 apart on average;"
-        " workers would have been wanted 49 s before they were needed;"
+        " workers would have been requested 49 s before they were needed;"
         " 0.0 worker-hours for nothing, 0.0 task-hours of wait saved"
     )
     *_, on = ticks(shadow=False)
-    assert "workers were wanted" in step(on, "accuracy")
+    assert "workers were requested" in step(on, "accuracy")
     assert "saved" not in step(on, "accuracy"), "what would have waited is unknown"
 
 
-def test_a_shadow_counts_the_workers_that_it_wanted_before() -> None:
-    """None of them was launched: without that, the forecast would have a backlog, and want more for it."""
+def test_a_shadow_counts_the_workers_that_it_requested_before() -> None:
+    """None of them was launched: without that, the forecast would have a backlog, and request more for it."""
     launches = [
         step.values["launch"]
         for result in ticks()
