@@ -40,8 +40,8 @@ def simulate(
     workloads: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A file of the JSON form, the name of a shipped workload, or an instance of WfCommons; several "
-            "instances make one workload.",
+            help="A file of the JSON form, the scaler's log, the name of a shipped workload, or an instance of "
+            "WfCommons; several instances make one workload.",
             metavar="WORKLOAD…",
         ),
     ] = None,

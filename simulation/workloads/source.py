@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the workloads that a command names: files of the JSON form, instances of WfCommons, or shipped ones."""
+"""Reads the workloads that a command names: the JSON form, the scaler's log, instances of WfCommons, shipped ones."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from openmwaa.errors import OpenmwaaError
+from simulation.workloads.decisions import decisions_workload
 from simulation.workloads.document import WorkloadError, read_workload
 from simulation.workloads.model import Workload
 from simulation.workloads.shipped import SHIPPED, shipped_workload
@@ -30,9 +31,12 @@ def load_workloads(names: Sequence[str], seed: int) -> list[Workload]:
         try:
             found.append(read_workload(text, name))
         except WorkloadError:
+            dag_id = Path(name).stem
+            if (demand := decisions_workload(text, dag_id)) is not None:
+                found.append(demand)
+                continue
             if not _is_instance(text):
                 raise
-            dag_id = Path(name).stem
             if dag_id in instances:
                 raise OpenmwaaError(f"{name}: another instance has this name; rename the file") from None
             instances[dag_id] = text

@@ -17,6 +17,7 @@ from simulation.engine.fleet import EngineFleetSettings
 from simulation.workloads import source
 from simulation.workloads.document import read_workload
 from simulation.workloads.shipped import SHIPPED
+from tests.unit.simulation.workloads.test_decisions import line
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/how-to/simulate.md"
@@ -146,6 +147,7 @@ def test_every_command_of_the_page_runs(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr("simulation.comparison.ALL_POLICIES", few)
     written(tmp_path / "sales.json", SMALL)
     written(tmp_path / "montage.json", INSTANCE)
+    (tmp_path / "decisions.jsonl").write_text("\n".join((line(0, 0, 0), line(500, 9, 0), line(900, 0, 0))))
     commands = re.findall(r"^openmwaa simulate (.*)$", PAGE.read_text(), re.MULTILINE)
     assert commands
     for command in commands:
