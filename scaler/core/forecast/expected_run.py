@@ -10,9 +10,9 @@ Every task starts as soon as its upstream tasks are expected to end: the forecas
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from scaler.core.forecast.plan import ActiveTask, DagShape, RunInProgress, TaskDuration
+from scaler.core.forecast.plan import DagShape, RunInProgress, TaskDuration
 
 SCHEDULER_LATENCY_S = 1.0
 """From the end of the last upstream task to the message."""
@@ -46,24 +46,32 @@ class Outlook:
 
 def expect_run(run: RunInProgress, outlook: Outlook) -> list[ExpectedTask]:
     """Return the tasks of a run in progress that are expected to hold a slot before `until`."""
-    return _play(run.shape, run.ended, run.pace, run.active, outlook, outlook.now, 0)
+    now = outlook.now
+    begun = [
+        (item.task, item.since if item.running else max(item.since, now), 1.0, item.running, item.worker)
+        for item in run.active
+    ]
+    return _play(run.shape, run.ended, run.pace, begun, outlook, 0)
 
 
 def expect_new_run(shape: DagShape, at: float, outlook: Outlook, depth: int = 0) -> list[ExpectedTask]:
     """Return the same for a run that starts at `at`."""
     first = at + SCHEDULER_LATENCY_S
-    active = [ActiveTask(task, first, running=False) for task, upstream in enumerate(shape.upstream) if not upstream]
-    return _play(shape, 0, 1.0, active, outlook, at, depth)
+    roots = [(task, first, shape.instances[task], False, None) for task, up in enumerate(shape.upstream) if not up]
+    return _play(shape, 0, 1.0, roots, outlook, depth)
 
 
+Begun: TypeAlias = tuple[int, float, float, bool, str | None]
+"""A task that begins, its start and instances, whether it runs already, and the worker."""
 MAX_DEPTH = 3
 """Runs that start runs: deeper ones start after the forecast ends, or for ever."""
 
 
 def _play(
-    shape: DagShape, ended: int, pace: float, active: Iterable[ActiveTask], outlook: Outlook, now: float, depth: int
+    shape: DagShape, ended: int, pace: float, begun: Iterable[Begun], outlook: Outlook, depth: int
 ) -> list[ExpectedTask]:
     """Play one run forward, in the order of the expected ends, and return all expected tasks."""
+    now = outlook.now
     durations, usual_instances, upstream, until = shape.durations, shape.instances, shape.upstream, outlook.until
     expected: list[ExpectedTask] = []
     ends: list[tuple[float, int]] = []
@@ -83,8 +91,8 @@ def _play(
         if end <= until:
             heapq.heappush(ends, (end, task))
 
-    for item in active:
-        begin(item.task, item.since if item.running else max(item.since, now), 1.0, item.running, item.worker)
+    for item in begun:
+        begin(*item)
     while ends:
         end, task = heapq.heappop(ends)
         left[task] -= 1

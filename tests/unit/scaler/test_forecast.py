@@ -105,6 +105,11 @@ ONE, NONE = [1.0], [0.0]
             id="a run that is due",
         ),
         pytest.param(
+            plan(due=[NextRun("dag", NOW + 29)], dag=shape([], seconds=10.0, instances=(60.0,))),
+            [*NONE * 6, *[60.0] * 2, *NONE * 4],
+            id="a run that is due and begins with a mapped task",
+        ),
+        pytest.param(
             plan(due=[NextRun("dag", NOW + 60)], dag=shape([])), NONE * 12, id="a run that is due after the horizon"
         ),
         pytest.param(
