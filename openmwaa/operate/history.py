@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from openmwaa.config.environment_classes import Architecture
+from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, Architecture
 from openmwaa.errors import OpenmwaaError
+from openmwaa.fleet_rollout import service_names
 from openmwaa.operate.airflow_api import EnvironmentApi
 from openmwaa.operate.airflow_history import HistoryReader
 from openmwaa.operate.connection import Connection
 from openmwaa.operate.mwaa_environment import MwaaEnvironment
 from openmwaa.operate.whatif import MeasuredMemory
+from openmwaa.operate.worker_memory import peak_memory
 from simulation.workloads.model import Workload
 from simulation.workloads.source import load_workloads
 
@@ -51,10 +53,19 @@ def history_of_environment(connection: Connection, days: float, rows: int) -> Wo
     def get(path: str, parameters: Mapping[str, str]) -> Any:
         return api.call("GET", f"{path}?{urlencode(parameters)}" if parameters else path)
 
-    workload = HistoryReader(get, rows).workload(environment.name, datetime.now(UTC), days)
-    fleet = next(iter(environment.fleets.values()))
+    now = datetime.now(UTC)
+    workload = HistoryReader(get, rows).workload(environment.name, now, days)
+    name, fleet = next(iter(environment.fleets.items()))
+    services = [{"ClusterName": connection.resource_name, "ServiceName": service} for service in service_names(name)]
+    peak = peak_memory(connection, "AWS/ECS", services, now, days)
     return WorkloadHistory(
-        workload, environment.region, environment.environment_class, fleet.min, fleet.max, fleet.architecture
+        workload,
+        environment.region,
+        environment.environment_class,
+        fleet.min,
+        fleet.max,
+        fleet.architecture,
+        None if peak is None else MeasuredMemory(peak, fleet.memory, fleet.slots),
     )
 
 
@@ -71,7 +82,8 @@ def history_of_mwaa(name: str, region: str | None, days: float, rows: int) -> Wo
     settings = environment.settings
     workload = HistoryReader(environment.get, rows).workload(name, now, days)
     peak = environment.peak_memory(now, days)
-    memory = None if peak is None else MeasuredMemory(peak, settings["EnvironmentClass"], environment.slots)
+    mib = ENVIRONMENT_CLASSES[settings["EnvironmentClass"]].worker.memory
+    memory = None if peak is None else MeasuredMemory(peak, mib, environment.slots)
     return WorkloadHistory(
         workload,
         region,

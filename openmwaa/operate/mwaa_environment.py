@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
 from openmwaa.operate.airflow_http import AirflowRefusedError
 from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import OperateError
+from openmwaa.operate.worker_memory import peak_memory
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,5 @@ class MwaaEnvironment:
 
     def peak_memory(self, end: datetime, days: float) -> float | None:
         """Return the highest share of a worker's memory that was used, or None without data."""
-        cloudwatch = self._connection.client("cloudwatch")
-        peaks: list[float] = []
-        for cluster in ("BaseWorker", "AdditionalWorker"):
-            with aws_errors(self._connection, "cloudwatch:GetMetricStatistics", "the metrics of the environment"):
-                answer = cloudwatch.get_metric_statistics(
-                    Namespace="AWS/MWAA",
-                    MetricName="MemoryUtilization",
-                    Dimensions=[{"Name": "Cluster", "Value": cluster}, {"Name": "Environment", "Value": self.name}],
-                    StartTime=end - timedelta(days=days),
-                    EndTime=end,
-                    Period=3600,
-                    Statistics=["Maximum"],
-                )
-            peaks += [point["Maximum"] / 100 for point in answer["Datapoints"]]
-        return max(peaks, default=None)
+        workers = [{"Cluster": cluster, "Environment": self.name} for cluster in ("BaseWorker", "AdditionalWorker")]
+        return peak_memory(self._connection, "AWS/MWAA", workers, end, days)

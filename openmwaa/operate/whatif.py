@@ -39,13 +39,14 @@ class MeasuredMemory:
     """The peak of the workers that ran the history."""
 
     share: float
-    environment_class: str
+    mib: int
+    """Of one worker."""
     slots: int
 
     def expected_share(self, environment_class: str) -> float:
         """Return the share of a worker's memory with the slots of another class, if each slot needs the same."""
-        now, then = ENVIRONMENT_CLASSES[self.environment_class], ENVIRONMENT_CLASSES[environment_class]
-        return self.share * now.worker.memory / self.slots * then.slots / then.worker.memory
+        then = ENVIRONMENT_CLASSES[environment_class]
+        return self.share * self.mib / self.slots * then.slots / then.worker.memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,9 @@ def test_a_file_gives_a_table_json_a_picture_and_a_recommendation(tmp_path: Path
     assert "mwaa-2025 1-5" not in texts  # the maximum was not reached: the same point
 
 
-def test_an_environment_is_read_with_get_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_environment_is_read_with_get_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mwaa: tuple[Stubber, Stubber]
+) -> None:
     file = tmp_path / "environment.yaml"
     file.write_text(LEAST_YAML)
     airflow = FakeAirflow("asset_triggered", {})
@@ -77,11 +79,17 @@ def test_an_environment_is_read_with_get_alone(monkeypatch: pytest.MonkeyPatch, 
         return airflow.get(name, dict(parse_qsl(query)))
 
     monkeypatch.setattr(EnvironmentApi, "call", call)
+    for service, peaks in (("worker-default-a", [30.0, 52.0]), ("worker-default-b", [])):
+        answer = {"Datapoints": [{"Maximum": peak} for peak in peaks]}
+        dimensions = [{"Name": "ClusterName", "Value": "openmwaa-example"}, {"Name": "ServiceName", "Value": service}]
+        more = {"MetricName": "MemoryUtilization", "Period": 3600, "Statistics": ["Maximum"]}
+        asked = {"Namespace": "AWS/ECS", "Dimensions": dimensions, "StartTime": ANY, "EndTime": ANY, **more}
+        mwaa[1].add_response("get_metric_statistics", answer, asked)
     done = run(str(file), "--aws", *FEW)
     assert done.exit_code == 0, done.output
     assert "example: 9 tasks in 1.8 h" in done.output
     assert set(calls) == {"GET"}
-    assert "Memory: not measured" in done.output
+    assert "Memory: about 52% of the fullest worker" in done.output
 
 
 def _move_to_now(airflow: FakeAirflow) -> None:
@@ -173,7 +181,7 @@ def test_the_slots_of_mwaa_are_those_of_its_option_or_of_its_class(
 
 
 def test_memory_is_expected_in_proportion_to_the_slots() -> None:
-    measured = MeasuredMemory(0.6, "mw1.small", 5)  # 2 GB
+    measured = MeasuredMemory(0.6, 2048, 5)  # mw1.small
     assert measured.expected_share("mw1.small") == pytest.approx(0.6)
     assert measured.expected_share("mw1.micro") == pytest.approx(0.6 * 3 / 5 * 2 / 3)
     assert measured.expected_share("mw1.2xlarge") == pytest.approx(0.6 * 80 / 5 * 2 / 48)
