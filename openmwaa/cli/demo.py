@@ -24,9 +24,12 @@ from openmwaa.config.environment_file import load
 
 if TYPE_CHECKING:
     from openmwaa.local.demo.run import DemoResult
+    from openmwaa.local.demo.summary import BurstResult
     from openmwaa.local.demo.table import DemoSnapshot
 
 _LINE_EVERY_S = 5.0
+_AGAIN_AFTER_S = 90.0
+"""The workers leave before the look-ahead starts those of the second burst."""
 
 
 def demo(
@@ -36,9 +39,12 @@ def demo(
     tasks: Annotated[int, typer.Option(help="The number of tasks.", min=1, max=1000)] = 60,
     seconds: Annotated[float, typer.Option(help="The duration of each task, in seconds.", min=0)] = 10.0,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the environment running.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run one burst, without a scheduled one after it.")] = False,
     out: Annotated[Path, typer.Option(help="The folder for demo.json and the picture demo.svg.")] = Path("build"),
 ) -> None:
-    """Start the environment, run a burst of tasks, wait for the scale-in, and count tasks and workers.
+    """Start the environment, run two bursts of tasks, wait for the scale-in, and count tasks and workers.
+
+    The second burst is a scheduled run: with `look_ahead: "on"` it finds its workers there.
 
     Exit codes: 0 every task succeeded at its first try, and none was lost, duplicated or interrupted; 1 otherwise.
     """
@@ -57,23 +63,30 @@ def demo(
             demonstration = Demonstration(
                 environment,
                 endpoints_of(ready, environment),
-                Burst(tasks, seconds),
+                Burst(tasks, seconds, again_after_s=None if once else _AGAIN_AFTER_S),
                 journal_path=ready.paths.task_journal,
                 show=show,
             )
             outcome = asyncio.run(demonstration.run(up_s=ready.seconds))
         (out / "demo.json").write_text(json.dumps(asdict(outcome.summary), indent=2) + "\n", encoding="utf-8")
         _print(outcome, out)
-        if keep:
-            print_line(f"The environment keeps running: {ready.web_address}, user admin.")
-            words = ("login",) if environment.web_access.uses_iam else ("local", "password")
-            print_line(f"Log in: {command(*words, file=path)}")
-            print_line(f"Stop it: {command('local', 'down', file=path)}")
+        _print_next(path, ready.web_address if keep else None, iam=environment.web_access.uses_iam)
     finally:
         if not keep:
             down(ready.paths, delete_data=False, progress=print_line)
     if not outcome.summary.is_flawless:
         raise typer.Exit(1)
+
+
+def _print_next(path: Path, address: str | None, *, iam: bool) -> None:
+    """Print the next commands; without an address the environment is stopped."""
+    if address is not None:
+        print_line(f"The environment keeps running: {address}, user admin.")
+        print_line(f"Log in: {command(*(('login',) if iam else ('local', 'password')), file=path)}")
+        print_line(f"Stop it: {command('local', 'down', file=path)}")
+    else:
+        print_line(f"Start it again: {command('local', 'up', file=path)}")
+    print_line(f"Then compare policies and settings on this history: {command('whatif', file=path)}")
 
 
 @contextmanager
@@ -120,25 +133,30 @@ def _print(outcome: DemoResult, out: Path) -> None:
         f"{summary.tasks_lost} lost, {summary.tasks_duplicated} duplicated, {summary.tasks_interrupted} interrupted"
     )
     states = f"{summary.tasks_succeeded} succeeded, {summary.tasks_failed} failed, {summary.tasks_retried} retried"
-    waits = summary.queue_wait_s
     table = Table(show_header=False, box=None)
     for name, value in (
         ("tasks", states),
         ("task journal", counts),
         ("workers", f"{summary.workers_min} → {summary.workers_peak} → {summary.workers_end}"),
         ("over time", history_line(outcome.history)),
-        ("queue wait", f"median {waits.p50:g} s, p95 {waits.p95:g} s" if waits else "unknown"),
+        *((f"{burst.run} burst", _burst(burst)) for burst in summary.bursts),
         ("backlog to UpdateService", _seconds(summary.backlog_to_update_service_s)),
         ("environment up in", _seconds(summary.up_s)),
         ("total", _seconds(summary.total_s)),
     ):
         table.add_row(name, value)
     if outcome.log_task:
-        table.add_row("last log line of a removed worker", f"{outcome.log_task}: {outcome.log_line}")
+        table.add_row("log of a removed worker", f"{outcome.log_task}: {outcome.log_line}")
     shown = console()
     shown.print()
     shown.print(table)
     shown.print(f"Wrote {out / 'demo.json'}, {out / 'demo.svg'}")
+
+
+def _burst(burst: BurstResult) -> str:
+    wait = burst.wait_s
+    waits = f"mean {wait.mean:.3g}, p95 {wait.p95:.3g}, max {wait.max:.3g} s" if wait else "unknown"
+    return f"{burst.workers_at_start} workers there; wait: {waits}"
 
 
 def _seconds(value: float | None) -> str:

@@ -26,6 +26,14 @@ _LEGEND = (
 _Policies = Annotated[
     list[str] | None, typer.Option("--policy", help="A policy; several are possible. Default: all.", metavar="NAME")
 ]
+_Workloads = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="A file of the JSON form, the scaler's log, the name of a shipped workload, or an instance of WfCommons; "
+        "several instances make one workload.",
+        metavar="WORKLOAD…",
+    ),
+]
 ResultFile = Annotated[
     Path | None, typer.Option("--json", help="Write all results to this file, unrounded.", metavar="FILE")
 ]
@@ -37,14 +45,7 @@ ColdStart = Annotated[float, typer.Option(min=0.1, help="Median seconds from the
 
 
 def simulate(
-    workloads: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="A file of the JSON form, the scaler's log, the name of a shipped workload, or an instance of "
-            "WfCommons; several instances make one workload.",
-            metavar="WORKLOAD…",
-        ),
-    ] = None,
+    workloads: _Workloads = None,
     *,
     _environment: EnvironmentOption = None,
     policies: _Policies = None,
@@ -87,9 +88,7 @@ def simulate(
     with counted(len(cases)) as ended:
         results = simulate_cases(cases, ended)
     rows = [(cases[at : at + len(names)], results[at : at + len(names)]) for at in range(0, len(cases), len(names))]
-    for of_workload in rows:
-        _print(*of_workload)
-    print_line(_LEGEND)
+    _print_all(rows)
     if result is not None:
         settings = {**asdict(fleet), "seed": seed, "sigma": sigma}
         write(result, as_json({"settings": settings, "workloads": [_data(*of_workload) for of_workload in rows]}))
@@ -152,6 +151,12 @@ def _print_names() -> None:
     console().print(workloads)
     print_line("")
     console().print(policies)
+
+
+def _print_all(rows: "Sequence[tuple[Sequence[SimulationCase], Sequence[SimulationResult]]]") -> None:
+    for of_workload in rows:
+        _print(*of_workload)
+    print_line(_LEGEND)
 
 
 def _print(cases: "Sequence[SimulationCase]", results: "Sequence[SimulationResult]") -> None:

@@ -2,6 +2,7 @@
 """`openmwaa whatif`: an operator's own history under each policy and setting, in wait and dollars."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,32 +32,33 @@ if TYPE_CHECKING:
 DEFAULT_POLICIES = ("mwaa-2025", "openmwaa", "openmwaa-look-ahead")
 DEFAULT_CLASSES = ("mw1.small", "mw1.medium")
 _Workers = "Workers; several are possible. Default: as today, and {}."
+_Path = Annotated[
+    str | None,
+    typer.Argument(help="The environment whose history is read: its file, folder or name.", metavar="ENVIRONMENT"),
+]
+_Mwaa = Annotated[
+    str | None, typer.Option("--mwaa", help="Read this environment of MWAA; nothing is changed.", metavar="NAME")
+]
+_Workload = Annotated[str | None, typer.Option("--workload", help="Read a workload, as `openmwaa simulate` does.")]
+_Policies = Annotated[
+    list[str] | None, typer.Option("--policy", help="A policy; several are possible.", metavar="NAME")
+]
+_Classes = Annotated[list[str] | None, typer.Option("--class", help="Size and slots of workers; several are possible.")]
 
 
 def whatif(
     context: typer.Context,
-    path: Annotated[
-        str | None,
-        typer.Argument(help="The environment whose history is read: its file, folder or name.", metavar="ENVIRONMENT"),
-    ] = None,
+    path: _Path = None,
     *,
     _environment: EnvironmentOption = None,
-    mwaa: Annotated[
-        str | None, typer.Option("--mwaa", help="Read this environment of MWAA; nothing is changed.", metavar="NAME")
-    ] = None,
-    workload: Annotated[
-        str | None, typer.Option("--workload", help="Read a workload, as `openmwaa simulate` does.")
-    ] = None,
+    mwaa: _Mwaa = None,
+    workload: _Workload = None,
     region: Annotated[str | None, typer.Option(help="The Region of --mwaa.")] = None,
     price_region: Annotated[str | None, typer.Option(help="Use the list prices of this Region.")] = None,
     days: Annotated[float, typer.Option(min=0.01, max=45, help="Days of history.")] = 7.0,
     rows: Annotated[int, typer.Option(min=1, help="The most task instances to read.")] = 100_000,
-    policies: Annotated[
-        list[str] | None, typer.Option("--policy", help="A policy; several are possible.", metavar="NAME")
-    ] = None,
-    classes: Annotated[
-        list[str] | None, typer.Option("--class", help="Size and slots of workers; several are possible.")
-    ] = None,
+    policies: _Policies = None,
+    classes: _Classes = None,
     minimums: Annotated[list[int] | None, typer.Option("--min", min=0, help=_Workers.format("1"))] = None,
     maximums: Annotated[list[int] | None, typer.Option("--max", min=1, help=_Workers.format("10 and 25"))] = None,
     cold_start: ColdStart = 60.0,
@@ -77,9 +79,7 @@ def whatif(
     if mwaa is not None and workload is not None:
         raise typer.BadParameter("cannot be combined with --workload", param_hint="--mwaa")
     names, known = known_policies(policies) or DEFAULT_POLICIES, _known_classes(classes)
-    check_folders(result, plot)
-    if (place := price_region or region) is not None:
-        _prices(place)  # an error comes before the history is read
+    _check(result, plot, price_region or region)
     with reported("Reading the history", print_progress):
         if workload is not None:
             found = history.history_of_file(workload, seed)
@@ -88,14 +88,31 @@ def whatif(
         else:
             found = history.history_of_environment(connect(choose(context, path), local=local), days, rows)
     prices = _prices(price_region or found.region)
-    classes = list(dict.fromkeys(known or [found.environment_class, *DEFAULT_CLASSES]))
-    asked = settings(names, classes, minimums or [found.minimum, 1], maximums or [found.maximum, 10, 25])
+    sizes = dict.fromkeys(known or [found.environment_class, *DEFAULT_CLASSES])
+    asked = settings(names, [*sizes], minimums or [found.minimum, 1], maximums or [found.maximum, 10, 25])
     if not asked:
         raise typer.BadParameter("is above every --max", param_hint="--min")
     case = WhatIf(found.workload, prices, found.architecture, found.memory, cold_start, seed)
     with counted(len(asked)) as ended:
         outcomes = case.outcomes(asked, ended)
     _print(case, outcomes)
+    _write(case, found, outcomes, result, plot)
+
+
+def _check(result: Path | None, plot: Path | None, price_region: str | None) -> None:
+    """Raise an error before the history is read."""
+    check_folders(result, plot)
+    if price_region is not None:
+        _prices(price_region)
+
+
+def _write(
+    case: "WhatIf",
+    found: "WorkloadHistory",
+    outcomes: "Sequence[SettingOutcome]",
+    result: Path | None,
+    plot: Path | None,
+) -> None:
     if result is not None:
         write(result, as_json(_data(case, found, outcomes)))
     if plot is not None:

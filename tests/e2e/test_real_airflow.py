@@ -36,7 +36,7 @@ SLOTS = 12
 
 def test_a_burst_scales_the_fleet_to_4_and_back_to_1_and_no_task_is_lost(e2e: E2E) -> None:
     done = e2e.openmwaa(
-        "local", "demo", "environment.yaml", "--tasks", "36", "--seconds", "4", "--keep", "--out", "out"
+        "local", "demo", "environment.yaml", "--tasks", "36", "--seconds", "4", "--once", "--keep", "--out", "out"
     )
     output = f"\n{done.stdout}\n{done.stderr}"
     assert done.returncode == 0, f"`openmwaa local demo` ends with {done.returncode}:{output}"
@@ -45,6 +45,28 @@ def test_a_burst_scales_the_fleet_to_4_and_back_to_1_and_no_task_is_lost(e2e: E2
     assert not flaws, f"a burst of 36 tasks is not flawless: {flaws}{output}"
     assert "is done" in done.stdout, f"the log of a task whose worker was removed is missing:{output}"
     assert (e2e.file.parent / "out" / "demo.svg").read_text().startswith("<svg")
+    (burst,) = counted["bursts"]
+    assert (burst["run"], burst["workers_at_start"], set(burst["wait_s"])) == ("manual", 1, {"mean", "p95", "max"})
+
+
+@pytest.mark.slow
+def test_a_scheduled_burst_finds_its_workers_and_whatif_reads_the_history(e2e: E2E) -> None:
+    e2e.file.write_text(f'{YAML}  look_ahead: "on"\n')
+    words = ("--tasks", "36", "--seconds", "10", "--keep", "--out", "out")
+    done = e2e.openmwaa("local", "demo", "environment.yaml", *words)
+    output = f"\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"`openmwaa local demo` ends with {done.returncode}:{output}"
+    counted = json.loads((e2e.file.parent / "out" / "demo.json").read_text())
+    assert (counted["tasks_succeeded"], counted["workers_end"]) == (72, 1), output
+    first, second = counted["bursts"]
+    assert (first["run"], second["run"]) == ("manual", "scheduled")
+    assert None not in (first["wait_s"], second["wait_s"]), output
+    assert first["workers_at_start"] == 1 < second["workers_at_start"], f"its workers began after its tasks:{output}"
+    asked = e2e.openmwaa("whatif", "environment.yaml", "--json", "what-if.json", "--plot", "what-if.svg")
+    assert asked.returncode == 0, f"{asked.stdout}\n{asked.stderr}"
+    assert "Recommended: openmwaa" in asked.stdout, asked.stdout
+    rows = json.loads((e2e.file.parent / "what-if.json").read_text())["settings"]
+    assert min(row["tasks"] for row in rows) > 0, "no task was simulated"
 
 
 FLAWLESS = {

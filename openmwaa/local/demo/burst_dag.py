@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A burst of tasks. Each try writes its start and its end to the journal of the run's configuration."""
+"""A burst of tasks. Each try writes its start and its end to the journal of the run's configuration, or to JOURNAL."""
 
 import json
 import os
@@ -7,15 +7,20 @@ import time
 import urllib.request
 from typing import Any
 
+from airflow.timetables.events import EventsTimetable  # Airflow 3.3 cannot serialize that of airflow.sdk
+
 try:
-    from airflow.sdk import dag, get_current_context, task
+    from airflow.sdk import dag, get_current_context, task, timezone
 except ImportError:  # Airflow 2
     from airflow.decorators import dag, task
     from airflow.operators.python import get_current_context
+    from airflow.utils import timezone
 
 DAG_ID = "openmwaa_burst"
 TASKS = 60
 SECONDS = 10.0
+DUE = ""
+JOURNAL = ""
 
 
 def _worker_address() -> str:
@@ -41,14 +46,21 @@ def _write(event: str, journal: str, context: Any) -> None:
         os.close(descriptor)
 
 
-@dag(dag_id=DAG_ID, schedule=None, catchup=False, tags=["openmwaa"])
+# Without `catchup`, Airflow omits a run if it parses this file again between the due time and the run.
+@dag(
+    dag_id=DAG_ID,
+    schedule=EventsTimetable([timezone.parse(DUE)]) if DUE else None,
+    start_date=timezone.datetime(2026, 1, 1),
+    catchup=True,
+    tags=["openmwaa"],
+)
 def burst() -> None:
     """Run TASKS parallel tasks of SECONDS seconds."""
 
     @task(queue=os.environ.get("OPENMWAA_BURST_QUEUE", "default"))
     def work(number: int) -> None:
         context = get_current_context()
-        journal = context["dag_run"].conf["journal"]
+        journal = (context["dag_run"].conf or {}).get("journal", JOURNAL)
         _write("start", journal, context)
         print(f"task {number} has started")
         time.sleep(SECONDS)

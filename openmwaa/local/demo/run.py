@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,11 @@ import aiohttp
 from openmwaa.config.environment import Environment
 from openmwaa.fleet_rollout import service_names
 from openmwaa.local import login, task_journal
-from openmwaa.local.demo.summary import DemoSummary, summarise
+from openmwaa.local.demo.summary import DemoSummary, EndedBurst, RunType, summarise
 from openmwaa.local.demo.table import DemoSnapshot, FleetView
 from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError, aws_client
 from openmwaa.local.errors import LocalError
-from openmwaa.local.services.airflow_api import AirflowApi, AirflowApiError, TaskInstance
+from openmwaa.local.services.airflow_api import AirflowApi, AirflowApiError
 from openmwaa.local.up import Ready
 
 _DAG_DEADLINE_S: Final = 180.0
@@ -34,6 +35,8 @@ class Burst:
     deadline_s: float = 900.0
     pause_s: float = 0.0
     """Pause before the burst; a random pause keeps measurements out of phase with the scaler's ticks."""
+    again_after_s: float | None = None
+    """Airflow's scheduler repeats the burst so long after its end; None: it does not."""
 
     @property
     def dag_id(self) -> str:
@@ -55,14 +58,21 @@ class BurstTimeoutError(LocalError):
     """A step of the demonstration exceeded its timeout."""
 
 
-def dag_source(burst: Burst) -> str:
-    """Return the DAG's source for a burst.
+def dag_source(burst: Burst, due: datetime | None = None, journal: Path | None = None) -> str:
+    """Return the DAG's source for a burst; Airflow schedules a run at `due` that writes to `journal`.
 
     Raises:
-        ValueError: the DAG does not have its three constants.
+        ValueError: the DAG does not have its constants.
     """
     source = (Path(__file__).parent / "burst_dag.py").read_text(encoding="utf-8")
-    for constant, value in (("DAG_ID", burst.dag_id), ("TASKS", burst.tasks), ("SECONDS", burst.seconds)):
+    constants = {
+        "DAG_ID": burst.dag_id,
+        "TASKS": burst.tasks,
+        "SECONDS": burst.seconds,
+        "DUE": due.isoformat() if due else "",
+        "JOURNAL": str(journal or ""),
+    }
+    for constant, value in constants.items():
         source, times = re.subn(rf"(?m)^{constant} = .*$", f"{constant} = {value!r}", source)
         if times != 1:
             raise ValueError(f"burst_dag.py has {times} lines `{constant} = …`, not one")
@@ -90,11 +100,11 @@ def endpoints_of(ready: Ready, environment: Environment) -> Endpoints:
     )
 
 
-async def upload(endpoints: Endpoints, burst: Burst) -> None:
-    """Put the DAG of a burst into the environment's bucket."""
+async def upload(endpoints: Endpoints, burst: Burst, due: datetime | None = None, journal: Path | None = None) -> None:
+    """Put the DAG of a burst into the environment's bucket, as `dag_source`."""
     key = f"{endpoints.dag_prefix.strip('/')}/{burst.dag_id}.py"
     async with asyncio.timeout(30), aws_client(endpoints, "s3") as s3:
-        await s3.put_object(Bucket=endpoints.bucket, Key=key, Body=dag_source(burst).encode())
+        await s3.put_object(Bucket=endpoints.bucket, Key=key, Body=dag_source(burst, due, journal).encode())
 
 
 class Demonstration:
@@ -126,7 +136,8 @@ class Demonstration:
             AirflowApiError: Airflow refused a call.
         """
         self._journal_path.parent.mkdir(parents=True, exist_ok=True)
-        self._journal_path.unlink(missing_ok=True)
+        for path in self._journal_paths():
+            path.unlink(missing_ok=True)
         dag_id = self._burst.dag_id
         async with aiohttp.ClientSession(trust_env=False) as http, aws_client(self._endpoints, "ecs") as ecs:
             airflow = AirflowApi(http, self._endpoints.web_url, self._endpoints.authorize, self._environment.airflow)
@@ -141,33 +152,64 @@ class Demonstration:
             watcher.history.clear()
             await self._poll(watcher, "burst started")
             run_id = await airflow.trigger(dag_id, {"journal": str(self._journal_path)})
-
-            async def ended() -> bool:
-                return await airflow.run_state(dag_id, run_id) in {"success", "failed"}
-
-            await self._until(watcher, "burst running", ended, deadline_s)
+            bursts = [await self._ended(watcher, airflow, "manual", run_id)]
+            scale_outs = watcher.scale_outs  # the second burst is expected: none of its workers is a reaction
+            if self._burst.again_after_s is not None:
+                run_id = await self._scheduled_run(watcher, airflow, self._burst.again_after_s)
+                bursts.append(await self._ended(watcher, airflow, "scheduled", run_id))
             await self._until(watcher, "scaling in", lambda: self._fleets_idle(watcher), deadline_s)
-            tasks = await airflow.task_instances(dag_id, run_id)
-            log_task, log_line = await self._log_of_removed_worker(watcher, airflow, run_id, tasks)
+            log_task, log_line = await self._log_of_removed_worker(watcher, airflow, run_id, bursts[-1])
         summary = summarise(
-            tasks=tasks,
-            journal=self._journal(),
+            bursts=bursts,
             workers=watcher.history,
             free_slots=free_slots,
-            scale_outs=watcher.scale_outs,
+            scale_outs=scale_outs,
             up_s=up_s,
             total_s=up_s + time.monotonic() - self._began,
         )
         return DemoResult(summary, log_task, log_line, tuple(watcher.history))
 
-    def _journal(self) -> task_journal.TaskJournal:
-        return task_journal.read(self._journal_path, self._expected)
+    async def _scheduled_run(self, watcher: Watcher, airflow: AirflowApi, after_s: float) -> str:
+        """Schedule the DAG, and return the run's id once Airflow has started it."""
+        due = datetime.now(UTC) + timedelta(seconds=after_s)
+        # The scaler reads the past of a DAG again after a tick in which the DAG neither runs nor is due.
+        await asyncio.sleep(2 * self._environment.scaler.interval_seconds)
+        await upload(self._endpoints, self._burst, due, self._journal_paths()[1])
+        found: list[str] = []
+
+        async def started() -> bool:
+            run_id = await airflow.run_since(self._burst.dag_id, due) if datetime.now(UTC) > due else None
+            found.extend([run_id] if run_id else [])
+            return bool(found)
+
+        phase = f"the next run is due at {due.astimezone():%H:%M:%S}"
+        await self._until(watcher, phase, started, after_s + _DAG_DEADLINE_S)
+        return found[0]
+
+    async def _ended(self, watcher: Watcher, airflow: AirflowApi, run: RunType, run_id: str) -> EndedBurst:
+        """Wait for the end of a run."""
+        dag_id = self._burst.dag_id
+
+        async def ended() -> bool:
+            return await airflow.run_state(dag_id, run_id) in {"success", "failed"}
+
+        await self._until(watcher, f"{run} burst running", ended, self._burst.deadline_s)
+        tasks = await airflow.task_instances(dag_id, run_id)
+        queued_at = min((task.queued_at for task in tasks if task.queued_at is not None), default=None)
+        path = self._journal_paths()[("manual", "scheduled").index(run)]
+        workers = watcher.workers_at(queued_at) if queued_at else 0
+        return EndedBurst(run, tasks, task_journal.read(path, self._expected), workers)
+
+    def _journal_paths(self) -> tuple[Path, Path]:
+        """Return the file of each run: the manual one, the scheduled one."""
+        return self._journal_path, self._journal_path.with_stem(f"{self._journal_path.stem}-scheduled")
 
     async def _poll(self, watcher: Watcher, phase: str) -> None:
         self._views = await watcher.poll() or self._views
-        done = len(self._journal().completions)
-        elapsed = time.monotonic() - self._began
-        self._show(DemoSnapshot(elapsed, phase, done, self._burst.tasks, self._views, tuple(watcher.history)))
+        paths = self._journal_paths()[: 1 if self._burst.again_after_s is None else 2]
+        done = sum(len(task_journal.read(path, self._expected).completions) for path in paths)
+        elapsed, total = time.monotonic() - self._began, self._burst.tasks * len(paths)
+        self._show(DemoSnapshot(elapsed, phase, done, total, self._views, tuple(watcher.history)))
 
     async def _until(
         self, watcher: Watcher, phase: str, condition: Callable[[], Awaitable[bool]], deadline_s: float
@@ -205,14 +247,13 @@ class Demonstration:
         )
 
     async def _log_of_removed_worker(
-        self, watcher: Watcher, airflow: AirflowApi, run_id: str, tasks: tuple[TaskInstance, ...]
+        self, watcher: Watcher, airflow: AirflowApi, run_id: str, burst: EndedBurst
     ) -> tuple[str | None, str | None]:
         """Read the last log line of a task whose worker has been removed; None if none was removed."""
         running = {worker.address for worker in await watcher.workers()}
-        journal = self._journal()
-        for task in tasks:
+        for task in burst.tasks:
             name = f"{task.task_id}[{task.map_index}]"
-            worker = journal.worker_of(name)
+            worker = burst.journal.worker_of(name)
             if worker is not None and worker not in running:
                 async with asyncio.timeout(_LOG_DEADLINE_S):
                     lines = await airflow.log_lines(self._burst.dag_id, run_id, task)

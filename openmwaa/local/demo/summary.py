@@ -5,9 +5,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from openmwaa.local.services.airflow_api import TaskInstance
 from openmwaa.local.task_journal import TaskJournal
+
+RunType = Literal["manual", "scheduled"]
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,42 @@ class Percentiles:
 
     p50: float
     p95: float
+
+
+@dataclass(frozen=True)
+class QueueWaits:
+    """Seconds from queued to started."""
+
+    mean: float
+    p95: float
+    max: float
+
+
+@dataclass(frozen=True)
+class BurstResult:
+    """One burst; a worker is there at its start if it ran when the first task was queued."""
+
+    run: RunType
+    workers_at_start: int
+    wait_s: QueueWaits | None
+
+
+@dataclass(frozen=True)
+class EndedBurst:
+    """The tasks of one burst, what they wrote to the journal, and the workers that were there at its start."""
+
+    run: RunType
+    tasks: Sequence[TaskInstance]
+    journal: TaskJournal
+    workers_at_start: int
+
+    @property
+    def result(self) -> BurstResult:
+        """Return the waits."""
+        waits = [task.queue_wait_s for task in self.tasks if task.queue_wait_s is not None]
+        cuts = percentiles(waits)
+        found = QueueWaits(round(statistics.fmean(waits), 2), cuts.p95, round(max(waits), 2)) if cuts else None
+        return BurstResult(self.run, self.workers_at_start, found)
 
 
 @dataclass(frozen=True)
@@ -31,7 +70,7 @@ class DemoSummary:
     tasks_lost: int
     tasks_duplicated: int
     tasks_interrupted: int
-    queue_wait_s: Percentiles | None
+    bursts: tuple[BurstResult, ...]
     backlog_to_update_service_s: float | None
     up_s: float
     total_s: float
@@ -74,8 +113,7 @@ def reaction_s(began: datetime | None, scale_outs: Sequence[datetime]) -> float 
 
 def summarise(
     *,
-    tasks: Sequence[TaskInstance],
-    journal: TaskJournal,
+    bursts: Sequence[EndedBurst],
     workers: Sequence[int],
     free_slots: int,
     scale_outs: Sequence[datetime],
@@ -83,7 +121,8 @@ def summarise(
     total_s: float,
 ) -> DemoSummary:
     """Return the summary; `workers` is the number of running workers in every second of the demonstration."""
-    waits = [task.queue_wait_s for task in tasks if task.queue_wait_s is not None]
+    tasks = [task for burst in bursts for task in burst.tasks]
+    journals = [burst.journal for burst in bursts]
     return DemoSummary(
         tasks_succeeded=sum(task.state == "success" for task in tasks),
         tasks_failed=sum(task.state in {"failed", "upstream_failed"} for task in tasks),
@@ -91,11 +130,11 @@ def summarise(
         workers_min=workers[0] if workers else 0,
         workers_peak=max(workers, default=0),
         workers_end=workers[-1] if workers else 0,
-        tasks_lost=len(journal.lost),
-        tasks_duplicated=len(journal.duplicated),
-        tasks_interrupted=len(journal.interrupted),
-        queue_wait_s=percentiles(waits),
-        backlog_to_update_service_s=reaction_s(backlog_start(tasks, free_slots), scale_outs),
+        tasks_lost=sum(len(journal.lost) for journal in journals),
+        tasks_duplicated=sum(len(journal.duplicated) for journal in journals),
+        tasks_interrupted=sum(len(journal.interrupted) for journal in journals),
+        bursts=tuple(burst.result for burst in bursts),
+        backlog_to_update_service_s=reaction_s(backlog_start(bursts[0].tasks, free_slots), scale_outs),
         up_s=round(up_s, 1),
         total_s=round(total_s, 1),
     )

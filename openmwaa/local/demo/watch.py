@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import aiohttp
@@ -41,6 +41,7 @@ class WorkerTask:
 
     arn: str
     address: str
+    started_at: datetime | None
 
 
 class WorkersUnknownError(LocalError):
@@ -63,6 +64,8 @@ class Watcher:
         self._scaler_address: str | None = None
         self.history: list[int] = []
         self._scale_outs: dict[str, datetime] = {}
+        self._ran: dict[str, tuple[datetime, datetime]] = {}
+        """By worker: its start, and when it was last seen."""
 
     async def workers(self) -> tuple[WorkerTask, ...]:
         """Return the running worker tasks of all fleets.
@@ -79,7 +82,10 @@ class Watcher:
         """Return the scaler's fleets and record workers and scale-outs; empty while the scaler does not answer."""
         try:
             async with asyncio.timeout(4 * _DEADLINE_S):
-                self.history.append(len(await self.workers()))
+                workers = await self.workers()
+                self.history.append(len(workers))
+                now = datetime.now(UTC)
+                self._ran |= {task.arn: (task.started_at, now) for task in workers if task.started_at is not None}
                 document = await self._scaler("/v1/fleets")
                 decisions = await self._scaler("/v1/decisions?limit=50")
         except (TimeoutError, WorkersUnknownError):
@@ -96,6 +102,10 @@ class Watcher:
         """Return the answer time of each UpdateService that scaled a fleet out."""
         return sorted(self._scale_outs.values())
 
+    def workers_at(self, at: datetime) -> int:
+        """Return how many of the workers that were seen ran at a past time."""
+        return sum(started <= at <= seen for started, seen in self._ran.values())
+
     async def _tasks(self, service: str) -> tuple[WorkerTask, ...]:
         try:
             listed = await self._ecs.list_tasks(cluster=self._endpoints.cluster, serviceName=service)
@@ -105,7 +115,7 @@ class Watcher:
         except (BotoCoreError, ClientError) as error:
             raise WorkersUnknownError(f"The tasks of {service} are unknown: {error}") from error
         return tuple(
-            WorkerTask(task["taskArn"], _address(task))
+            WorkerTask(task["taskArn"], _address(task), task.get("startedAt"))
             for task in described["tasks"]
             if task["lastStatus"] == "RUNNING"
         )

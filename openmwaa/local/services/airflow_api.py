@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import aiohttp
 
@@ -85,6 +86,12 @@ class AirflowApi:
         """Return the state of a run: queued, running, success or failed."""
         _, answer = await self._send("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
         return str(answer["state"])
+
+    async def run_since(self, dag_id: str, start: datetime) -> str | None:
+        """Return the id of a run that started at this time or later."""
+        since = quote(start.isoformat(), safe="")
+        _, answer = await self._send("GET", f"/dags/{dag_id}/dagRuns?start_date_gte={since}&limit=1")
+        return next((str(run["dag_run_id"]) for run in answer["dag_runs"]), None)
 
     async def task_instances(self, dag_id: str, run_id: str) -> tuple[TaskInstance, ...]:
         """Return all task instances of a run, page by page."""

@@ -4,8 +4,10 @@
 import ast
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -97,9 +99,9 @@ def test_a_flaw_is_counted(tmp_path: Path, change: dict[str, object], *, flawles
     journal = task_journal.read(
         write(tmp_path / "journal", ("start", "work[0]", 1), ("end", "work[0]", 1)), ["work[0]"]
     )
+    tasks = [task(0, queued_s=0, **change)]  # type: ignore[arg-type]
     result = summary.summarise(
-        tasks=[task(0, queued_s=0, **change)],  # type: ignore[arg-type]
-        journal=journal,
+        bursts=[summary.EndedBurst("manual", tasks, journal, 1)],
         workers=[1, 4, 1],
         free_slots=5,
         scale_outs=[],
@@ -110,14 +112,45 @@ def test_a_flaw_is_counted(tmp_path: Path, change: dict[str, object], *, flawles
     assert (result.workers_min, result.workers_peak, result.workers_end) == (1, 4, 1)
 
 
-def test_the_dag_has_the_constants_of_the_burst() -> None:
-    tree = ast.parse(dag_source(Burst(tasks=7, seconds=1.5)))
-    constants = {
+def test_each_burst_has_its_waits_and_the_faults_of_all_are_summed(tmp_path: Path) -> None:
+    ended = task_journal.read(write(tmp_path / "ended", ("start", "work[0]", 1), ("end", "work[0]", 1)), ["work[0]"])
+    lost = task_journal.read(tmp_path / "none", ["work[0]"])
+    first = [task(index, queued_s=index, wait_s=wait_s) for index, wait_s in enumerate((10, 20, 60))]
+    second = [task(0, queued_s=90, wait_s=2), replace(task(1, queued_s=90), started_at=None)]
+    result = summary.summarise(
+        bursts=[summary.EndedBurst("manual", first, ended, 1), summary.EndedBurst("scheduled", second, lost, 4)],
+        workers=[1],
+        free_slots=1,
+        scale_outs=[NOON + timedelta(seconds=3), NOON + timedelta(seconds=80)],
+        up_s=1,
+        total_s=2,
+    )
+    assert result.bursts == (
+        summary.BurstResult("manual", 1, summary.QueueWaits(mean=30, p95=56, max=60)),
+        summary.BurstResult("scheduled", 4, summary.QueueWaits(mean=2, p95=2, max=2)),
+    )
+    assert (result.tasks_succeeded, result.tasks_lost) == (5, 1)
+    assert result.backlog_to_update_service_s == 2, "the backlog of the first burst counts"
+
+
+DUE = datetime(2026, 1, 1, 12, 0, 1, 500_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("scheduled", "constants"),
+    [
+        pytest.param((), {"DUE": "", "JOURNAL": ""}, id="by hand"),
+        pytest.param((DUE, Path("/j")), {"DUE": "2026-01-01T12:00:01.500000+00:00", "JOURNAL": "/j"}, id="scheduled"),
+    ],
+)
+def test_the_dag_has_the_constants_of_the_burst(scheduled: tuple[Any, ...], constants: dict[str, str]) -> None:
+    tree = ast.parse(dag_source(Burst(tasks=7, seconds=1.5), *scheduled))
+    found = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    assert constants == {"DAG_ID": "openmwaa_burst_7x1.5", "TASKS": 7, "SECONDS": 1.5}
+    assert found == {"DAG_ID": "openmwaa_burst_7x1.5", "TASKS": 7, "SECONDS": 1.5, **constants}
 
 
 def test_the_table_and_the_line_show_the_fleet_and_a_question_mark_for_unknown() -> None:
