@@ -33,7 +33,7 @@ def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="openmwaa-bench-") as folder:
         file = Path(folder) / "environment.yaml"
         quickstart = (REPOSITORY / "examples/quickstart/environment.yaml").read_text()
-        file.write_text(quickstart.replace("scale_in_window_seconds: 30", "scale_in_window_seconds: 5"))
+        file.write_text(quickstart.replace('seconds: 30, look_ahead: "on"', "seconds: 5"))
         try:
             ready = up(file, progress=_print)
             result: dict[str, Any] = {"first_up_s": round(ready.seconds, 1)}
