@@ -82,7 +82,7 @@ class ScalerTiming(StrictModel):
     """A fleet scales in to the highest need of this many past seconds."""
     look_ahead: Literal["off", "shadow", "on"] = "shadow"
     """`on`: workers start for tasks that Airflow's plan lets expect. `shadow`: `explain` shows what it would do."""
-    wait_worth: Annotated[float, Field(gt=0, le=1000)] = 2
+    wait_worth: Annotated[float, Field(gt=0, le=1000)] = 3
     """How many worker-seconds the look-ahead spends so that a task waits one second less."""
     headroom: Literal["off", "on"] = "off"
     """`on`: the look-ahead also counts runs that people often start at this time of the day."""

@@ -66,7 +66,7 @@ class MetricPolicy:
 class LookAheadPolicy:
     """The trade of the look-ahead: a worker for one second against the wait of tasks."""
 
-    wait_worth: float = 2.0
+    wait_worth: float = 3.0
     """How many worker-seconds it is worth that a task waits one second less."""
     headroom: bool = False
     """It is worth the same that tasks of runs which people may start wait less."""

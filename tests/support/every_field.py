@@ -336,7 +336,7 @@ ROWS: Mapping[str, Row] = {
         )
     },
     "scaler.look_ahead": May({"scaler": {"look_ahead": "off"}}),
-    "scaler.wait_worth": May({"scaler": {"wait_worth": 3}}),
+    "scaler.wait_worth": May({"scaler": {"wait_worth": 5}}),
     "scaler.headroom": May({"scaler": {"headroom": "on"}}),
     "scaler.scale_in_window_seconds": May({"scaler": {"scale_in_window_seconds": 120}}),
 }
