@@ -128,7 +128,7 @@ async def _write(connection: Any) -> None:
 async def _look(cluster: PreparedCluster) -> dict[str, Any]:
     settings = DatabaseSettings(host=cluster.server.host, port=cluster.server.port, sslmode="disable")
     database = CountingDatabase(settings, cluster.passwords["scaler"], deadline_s=DEADLINE_S)
-    reader = AirflowPlanReader(database, time.monotonic, settings.executors, headroom=True, max_age_s=0.0)
+    reader = AirflowPlanReader(database, time.monotonic, settings.executors, max_age_s=0.0)
     forecaster, process = Forecaster(), psutil.Process()
     before, first_s, unknown = process.memory_info().rss, [], list[str]()
     looks, cpu, rows, forecasts = list[float](), list[float](), list[int](), list[float]()
@@ -136,7 +136,7 @@ async def _look(cluster: PreparedCluster) -> dict[str, Any]:
         while len(looks) < LOOKS:
             began, cpu_began, database.rows = time.monotonic(), time.process_time(), 0
             try:
-                plan = await reader.plan(frozenset({"default"}))
+                plan = await reader.plan(frozenset({"default"}), headroom=True)
             except SourceError as error:
                 first_s.append(round(time.monotonic() - began, 3))
                 unknown.append(str(error))

@@ -43,8 +43,11 @@ class DatabasePort(Protocol):
 class AirflowPlanPort(Protocol):
     """What Airflow's metadata database shows of the near future."""
 
-    async def plan(self, queues: frozenset[str]) -> AirflowPlan:
-        """Return the plan of the fleet that serves these queues, complete; an error if it is too large."""
+    async def plan(self, queues: frozenset[str], *, headroom: bool = False) -> AirflowPlan:
+        """Return the plan of the fleet that serves these queues, complete; an error if it is too large.
+
+        With `headroom` it has, within some ticks, the arrivals of runs that people start.
+        """
 
 
 class BrokerPort(Protocol):

@@ -98,10 +98,7 @@ async def open_resources(
             stack.push_async_callback(database.close)
             databases.append(airflow)
         if settings.database and (planned := _airflow(settings, secret_values, deadline_s, stack)):
-            headroom = any(fleet.look_ahead and fleet.look_ahead.headroom for fleet in settings.fleets)
-            plan = AirflowPlanReader(
-                planned, clock.monotonic, settings.database.executors, headroom=headroom, max_age_s=shared_s
-            )
+            plan = AirflowPlanReader(planned, clock.monotonic, settings.database.executors, max_age_s=shared_s)
             stack.push_async_callback(plan.close)
             databases.append(planned)
         cloudwatch = await client("cloudwatch")

@@ -309,7 +309,7 @@ class SimulatedPlan:
         self._since: dict[tuple[int, bool], float] = {}
         self.answer: Callable[[AirflowPlan], AirflowPlan] = lambda true: true
 
-    async def plan(self, queues: frozenset[str]) -> AirflowPlan:
+    async def plan(self, queues: frozenset[str], *, headroom: bool = False) -> AirflowPlan:
         """Return the plan of a fleet's queue."""
         return await self._link.call("plan", lambda: self.answer(self._plan(*queues)))
 

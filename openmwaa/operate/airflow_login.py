@@ -109,15 +109,19 @@ def exchange(
         content = json.dumps({"proof": proof, "purpose": purpose, "role": role, "principal": principal}).encode()
         return dict(send(connection, "POST", url, content))
 
-    proof = identity_proof(connection, session, environment, issuers, host)
-    try:
-        answer = answer_to(proof)
-    except AirflowRefusedError:
-        if proof.startswith(STS_PROOF_PREFIX):
-            raise
-        # A token does not name the session of a role, and the environment may not trust its issuer any more.
-        proof = identity_proof(connection, session, environment, (), host)
-        answer = answer_to(proof)
+    # A token does not name the session of a role, and the environment may not trust its issuer any more. A row of the
+    # role table may name the session that keys of `credentials` are for.
+    for trusted in [()] if purpose == "credentials" else [issuers, ()]:
+        proof = identity_proof(connection, session, environment, trusted, host)
+        presigned = proof.startswith(STS_PROOF_PREFIX)
+        try:
+            answer = answer_to(proof)
+        except AirflowRefusedError:
+            if presigned:
+                raise
+            continue
+        if presigned or purpose != "revoke":
+            break  # else the sessions of both kinds of proof end: their principals differ
     if purpose == "credentials":  # its format is that of `credential_process`
         return answer
     return {**answer, "proof": describe_proof(proof, local=connection.local)}

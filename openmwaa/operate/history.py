@@ -13,6 +13,7 @@ from openmwaa.fleet_rollout import service_names
 from openmwaa.operate.airflow_api import EnvironmentApi
 from openmwaa.operate.airflow_history import HistoryReader
 from openmwaa.operate.connection import Connection
+from openmwaa.operate.errors import PermissionMissingError
 from openmwaa.operate.mwaa_environment import MwaaEnvironment
 from openmwaa.operate.whatif import MeasuredMemory
 from openmwaa.operate.worker_memory import peak_memory
@@ -57,7 +58,10 @@ def history_of_environment(connection: Connection, days: float, rows: int) -> Wo
     workload = HistoryReader(get, rows).workload(environment.name, now, days)
     name, fleet = next(iter(environment.fleets.items()))
     services = [{"ClusterName": connection.resource_name, "ServiceName": service} for service in service_names(name)]
-    peak = peak_memory(connection, "AWS/ECS", services, now, days)
+    try:
+        peak = peak_memory(connection, "AWS/ECS", services, now, days)
+    except PermissionMissingError:
+        peak = None  # the memory is not measured, and all else is
     return WorkloadHistory(
         workload,
         environment.region,

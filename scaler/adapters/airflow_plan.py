@@ -112,14 +112,13 @@ where o.dag_id = any($1::text[])
 order by 1, 2, 3
 """
 ARRIVALS = """
-with run as (
-    select dag_id, {by_people} by_people, extract(epoch from now() - start_date)::float8 age_s
-    from dag_run where start_date is not null
-), near as (
-    select dag_id, round(age_s / {day_s})::int as day, age_s from run where by_people and age_s < $1
-)
-select near.dag_id, near.day, count(*), (select max(age_s) from run) from near join dag using (dag_id)
-where day > 0 and abs(age_s - day * {day_s}) <= {hour_s} / 2 and not is_paused and {alive} group by 1, 2 limit $2
+select dag_id, day, count(*), (select extract(epoch from now() - min(start_date))::float8 from dag_run)
+from dag_run join dag using (dag_id)
+cross join lateral (select extract(epoch from now() - start_date)::float8 age_s) age
+cross join lateral (select round(age_s / {day_s})::int as day) ago
+where {by_people} and start_date > now() - make_interval(secs => $1) and day > 0
+    and abs(age_s - day * {day_s}) <= {hour_s} / 2 and not is_paused and {alive}
+group by 1, 2 limit $2
 """
 KEYS_3 = """
 select d.dag_id, s.dag_version_id::text, s.dag_hash, false
@@ -191,7 +190,6 @@ class AirflowPlanReader:
         monotonic: Callable[[], float],
         executors: Sequence[str],
         *,
-        headroom: bool,
         max_age_s: float,
     ) -> None:
         self._database = database
@@ -205,12 +203,13 @@ class AirflowPlanReader:
         self._histories: dict[str, DagHistory] = {}
         self._known: dict[tuple[str, Key], KnownDag] = {}
         self._ended: dict[int, tuple[tuple[object, ...], tuple[int, float]]] = {}
-        self._headroom = headroom
+        self._headroom = False
         self._arrivals: tuple[Arrivals, ...] = ()
         self._arrivals_at = -inf
 
-    async def plan(self, queues: frozenset[str]) -> AirflowPlan:
+    async def plan(self, queues: frozenset[str], *, headroom: bool = False) -> AirflowPlan:
         """Return the plan of the fleet that serves these queues; one reading serves all fleets of a tick."""
+        self._headroom |= headroom
         read = await self._shared.get()
         return read.plan(queues, self._made.setdefault(queues, {}))
 
@@ -230,8 +229,8 @@ class AirflowPlanReader:
             due = _whole("due runs", await fetch(DUE.format(**words), HELD_S, AHEAD_S, MAX_RUNS + 1), MAX_RUNS)
             pinned = {run[3] for run in runs if run[3] is not None}
             if self._headroom and self._monotonic() - self._arrivals_at > REFRESH_S:
+                self._arrivals_at = self._monotonic()  # a query that fails costs one reading, and not each one
                 self._arrivals = await _read_arrivals(fetch, words)
-                self._arrivals_at = self._monotonic()
             wanted = {run[1] for run in runs} | {dag_id for dag_id, _ in due}
             wanted |= {arrivals.dag_id for arrivals in self._arrivals}
             newest, versions = await self._dags(fetch, words, wanted, pinned)

@@ -74,7 +74,8 @@ def horizon_s(launch_s: float) -> float:
 def find_target(policy: LookAheadPolicy, forecast: Forecast, capacity: Capacity, launch_s: float) -> LookAheadTarget:
     """Return how many workers to launch and to keep."""
     step_s = forecast.step_s
-    launched = min(len(forecast.slots), max(1, round(launch_s / step_s)))
+    # At least one step has the launched workers: without a use, the cheapest number would be the largest.
+    launched = max(1, min(len(forecast.slots) - 1, round(launch_s / step_s)))
     before = [capacity.serving * capacity.slots] * launched
     for seconds in capacity.arriving:
         for step in range(max(0, int(seconds / step_s)), launched):
@@ -94,17 +95,22 @@ def find_target(policy: LookAheadPolicy, forecast: Forecast, capacity: Capacity,
     keep = _cheapest(with_kept, policy.wait_worth, KEEP_SHARE * launch_s, existing, most)
     # A backlog that its workers leave behind can need more workers than the peak.
     launch = _cheapest(with_launched, policy.wait_worth, use_s, existing, capacity.maximum if most else 0)
-    ready = _headroom(policy.wait_worth if policy.headroom else 0.0, forecast, capacity, launched) - capacity.staying
-    return LookAheadTarget(max(launch, ready), min(max(keep, ready), existing), max(0, ready - max(launch, keep)))
+    planned = max(launch, min(keep, existing))
+    free = 0
+    if policy.headroom and forecast.unplanned:
+        free = max(
+            0, _with_headroom(policy.wait_worth, forecast, capacity, launched, planned) - capacity.staying - planned
+        )
+    ready = planned + free if free else 0
+    return LookAheadTarget(max(launch, ready), min(max(keep, ready), existing), free)
 
 
-def _headroom(worth: float, forecast: Forecast, capacity: Capacity, steps: int) -> int:
-    """Return the workers that are worth to be there for the expected tasks and one more run.
+def _with_headroom(worth: float, forecast: Forecast, capacity: Capacity, steps: int, planned: int) -> int:
+    """Return the workers that are worth to be there for the expected tasks and one more run, at least `planned`.
 
-    Each second a worker saves the wait that it would save such a run, times the rate of these runs.
+    Each second a worker saves the wait that it would save such a run, times the rate of these runs. With fewer workers
+    than `planned` the expected tasks wait too, and the run would gain nothing from a worker.
     """
-    if not worth or not forecast.unplanned:
-        return 0
     cases = []
     for run in forecast.unplanned:
         without = replace(forecast, task_s=run.task_s)
@@ -116,7 +122,7 @@ def _headroom(worth: float, forecast: Forecast, capacity: Capacity, steps: int) 
             per_s * (wait_s(one_more, slots, 0) - wait_s(without, slots, 0)) for per_s, without, one_more in cases
         )
 
-    return _cheapest(with_ready, worth, 1.0, capacity.serving, capacity.maximum)
+    return _cheapest(with_ready, worth, 1.0, planned, capacity.maximum, planned)
 
 
 def wait_s(forecast: Forecast, slots: Sequence[int], first: int) -> float:
@@ -147,8 +153,13 @@ def _above(difference: float, spread: float) -> float:
     return spread * (density + z * (1 + math.erf(z / ROOT_2)) / 2)
 
 
-def _cheapest(wait: Callable[[int], float], worth: float, cost_s: float, guess: int, maximum: int) -> int:
-    """Return the smallest number of workers at which one more saves less than it costs, from a guess that is near."""
+def _cheapest(
+    wait: Callable[[int], float], worth: float, cost_s: float, guess: int, maximum: int, minimum: int = 0
+) -> int:
+    """Return the smallest number of workers at which one more saves less than it costs, from a guess that is near.
+
+    From `minimum` on each further worker must save no more than the one before.
+    """
     waits: dict[int, float] = {}
 
     def is_enough(workers: int) -> bool:
@@ -157,7 +168,7 @@ def _cheapest(wait: Callable[[int], float], worth: float, cost_s: float, guess: 
                 waits[number] = wait(number)
         return worth * (waits[workers] - waits[workers + 1]) < cost_s
 
-    low, high, step, probe = 0, maximum, 1, min(guess, maximum - 1)
+    low, high, step, probe = min(minimum, maximum), maximum, 1, min(guess, maximum - 1)
     below = above = False
     while low < high:
         if is_enough(probe):

@@ -55,14 +55,13 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
     """Return the target of the whole fleet, and its next state."""
     fleet, limits, now, explanation = inputs.fleet, inputs.limits, inputs.now, inputs.explanation
     demand, needed, slots_per_worker, state = _need(inputs, state)
-    state = _measure_launches(inputs, state)
     adopted = _adopt(inputs, state)
     if limits.fixed:
         for step in limits.steps:
             explanation.append(step)
         explanation.add("fixed", f"Fixed at {count(limits.maximum, 'worker')}: demand not used", fixed=limits.maximum)
         fixed = FleetTarget(demand, needed, slots_per_worker, limits.maximum, limits.maximum, may_shrink=True)
-        return fixed, replace(state, zero_ticks=0, adopted=adopted)
+        return fixed, _measure_launches(inputs, replace(state, zero_ticks=0, adopted=adopted))
     capacity, serving = _serving(inputs)
     known = demand is not None and demand.may_shrink
     may_shrink = known and state.window.full(now, fleet.window_s)
@@ -102,7 +101,8 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
     # A fleet in a rollout may have more workers than its maximum; it keeps them, but starts no more.
     launch_target = min(launch_target, max(limits.maximum, inputs.current.capacity if inputs.current else 0))
     found = FleetTarget(demand, needed, slots_per_worker, target, launch_target, may_shrink=may_shrink)
-    return found, replace(state, zero_ticks=zero_ticks, adopted=adopted)
+    # Measured last: the forecast of this tick was made for the latency that was known before it.
+    return found, _measure_launches(inputs, replace(state, zero_ticks=zero_ticks, adopted=adopted))
 
 
 def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int | None, int | None, FleetState]:

@@ -46,8 +46,10 @@ ECS_STOPS_WITHIN_S = 10.0
 """ECS stops tasks some seconds after the write of a lower count. A protection that ends before that is none."""
 ABSENT_AFTER = 6
 """A service that has been seen is absent only after so many answers in a row that it does not exist."""
-FORECAST_S = 1.0
-"""A forecast that takes longer is not used; its next one continues with what is done."""
+FORECAST_SHARE = 0.1
+"""Of the interval: a forecast that takes longer is not used, and its next one continues with what is done.
+
+Readings may take 0.6, and commands must be sent before 0.75."""
 LEFT_OUT = 1.5
 """Intervals without a read after one that the source throttled: one tick, unless ticks are stretched already."""
 
@@ -280,7 +282,8 @@ class Observer:
         plan = self._ports.plan
         if plan is None or self._fleet.look_ahead is None:
             return None
-        return await self._read(lambda: plan.plan(frozenset(self._fleet.queues)), "plan", end)
+        queues, headroom = frozenset(self._fleet.queues), self._fleet.look_ahead.headroom
+        return await self._read(lambda: plan.plan(queues, headroom=headroom), "plan", end)
 
     async def _expect(
         self,
@@ -305,7 +308,8 @@ class Observer:
         parts = self._forecaster.in_parts(
             plan.value, now, horizon_s=horizon_s(launch_s), unknown_s=launch_s, draining=draining
         )
-        end = loop.time() + FORECAST_S
+        limit_s = FORECAST_SHARE * self._fleet.interval_s
+        end = loop.time() + limit_s
         try:
             try:
                 while loop.time() < end:
@@ -315,7 +319,7 @@ class Observer:
                 return Known(with_sources(made.value, self._forecaster.runs, draining), now)
         except Exception as error:  # noqa: BLE001  a forecast that fails must not end the tick, least of all in shadow
             return Unknown(f"the forecast failed: {type(error).__name__}: {error}")
-        return Unknown(f"the forecast was not ready in {FORECAST_S:.0f} s")
+        return Unknown(f"the forecast was not ready in {limit_s:g} s")
 
     async def _read_metric(self, end: float, stale_s: float) -> Reading[float] | None:
         if self._metric is None:

@@ -101,7 +101,7 @@ class Scheduler:
     def reader(self) -> tuple[AirflowDatabase, AirflowPlanReader]:
         settings = DatabaseSettings(host=self.cluster.server.host, port=self.cluster.server.port, sslmode="disable")
         database = AirflowDatabase(settings, self.cluster.passwords["scaler"], deadline_s=30.0)
-        reader = AirflowPlanReader(database, lambda: NOW, settings.executors, headroom=True, max_age_s=-1.0)
+        reader = AirflowPlanReader(database, lambda: NOW, settings.executors, max_age_s=-1.0)
         return database, reader
 
 
@@ -172,7 +172,7 @@ async def test_the_scaler_reads_what_airflow_plans(scheduler: Scheduler, tmp_pat
         await scheduler.task("new", task, None, 1)
 
     database, reader = scheduler.reader()
-    plan = await reader.plan(DEFAULT)
+    plan = await reader.plan(DEFAULT, headroom=True)
     shape = plan.shapes["nightly"]
     assert (shape.upstream, shape.downstream) == ((0, 1, 2), ((1,), (2,), ()))
     assert instances(shape) == {"extract": 1.0, "load": 3.0, "report": 0.0}

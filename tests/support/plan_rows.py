@@ -94,6 +94,5 @@ class PlanRows:
             self,  # type: ignore[arg-type]
             monotonic,
             EXECUTORS,
-            headroom=bool(self.rows["ARRIVALS"]),
             max_age_s=-1.0,
         )

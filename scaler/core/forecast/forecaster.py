@@ -64,16 +64,20 @@ class Forecaster:
             if tasks >= PART:
                 tasks = 0
                 yield
-        due = {}
+        coming = {item for item in plan.next_runs if item.at < now + horizon_s and item.dag_id in plan.shapes}
+        due = self._due = {item: known for item, known in self._due.items() if item in coming}
         for item in plan.next_runs:
-            shape = plan.shapes.get(item.dag_id)
-            if item.at < now + horizon_s and shape is not None:
-                known = self._due.get(item)
-                if known is None or known[0] is not shape or item.at < now or not known[2] <= now < known[2] + MEMO_S:
-                    known = shape, expect_new_run(shape, max(now, item.at), outlook), now
-                due[item] = known
-                curve.add(known[1])
-        self._due = due
+            if item not in coming:
+                continue
+            shape, known = plan.shapes[item.dag_id], due.get(item)
+            if known is None or known[0] is not shape or item.at < now or not known[2] <= now < known[2] + MEMO_S:
+                known = shape, expect_new_run(shape, max(now, item.at), outlook), now
+            due[item] = known
+            curve.add(known[1])
+            tasks += len(known[1])
+            if tasks >= PART:
+                tasks = 0
+                yield
         return curve.forecast(plan, tuple(self._unplanned(plan, outlook)))
 
     @property
@@ -93,7 +97,7 @@ class Forecaster:
             if shape is None or not arrivals.per_s:
                 continue
             known = self._runs.get(arrivals.dag_id)
-            if known is None or known[0] is not shape:
+            if known is None or known[0] is not shape or len(known[1]) != steps:
                 curve = _Curve(outlook.now, steps, ())
                 curve.add(expect_new_run(shape, outlook.now, outlook))
                 known = shape, tuple(curve.slots()), curve.task_s()

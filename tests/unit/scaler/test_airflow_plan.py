@@ -18,7 +18,7 @@ CHAIN = {"a": ["b"], "b": ["c"], "c": []}
 
 
 async def plan_of(rows: PlanRows, queues: frozenset[str] = DEFAULT) -> AirflowPlan:
-    return await rows.reader(lambda: NOW).plan(queues)
+    return await rows.reader(lambda: NOW).plan(queues, headroom=bool(rows.rows["ARRIVALS"]))
 
 
 def active(plan: AirflowPlan) -> list[tuple[int, float, bool, str | None]]:
@@ -140,6 +140,21 @@ async def test_dags_that_people_start_at_this_time_are_read_with_their_rate(rows
     plan = await plan_of(rows)
     assert plan.arrivals == (Arrivals("by-hand", 3 / 3600),)
     assert set(plan.shapes) == {"by-hand"}, "its tasks are known before it runs"
+
+
+async def test_arrivals_that_cannot_be_read_cost_one_reading_and_not_the_plan(
+    rows: PlanRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*_: Any) -> Any:
+        raise SourceError("database", "no answer within 2 s")
+
+    monkeypatch.setattr(airflow_plan, "_read_arrivals", slow)
+    rows.run(1, "chain")
+    reader = rows.reader(lambda: NOW)
+    with pytest.raises(SourceError):
+        await reader.plan(DEFAULT, headroom=True)
+    plan = await reader.plan(DEFAULT, headroom=True)
+    assert (len(plan.runs), plan.arrivals) == (1, ())
 
 
 async def test_a_run_keeps_its_version_and_new_runs_use_the_newest() -> None:

@@ -264,6 +264,15 @@ def test_a_forecast_in_parts_is_the_same_and_continues_after_an_early_stop(monke
     assert len(played) == len(set(played)) == 1000
 
 
+def test_runs_that_are_due_are_made_in_parts_too() -> None:
+    dag = shape(*[[]] * 100, seconds=10.0)
+    due = AirflowPlan(
+        (), tuple(NextRun(f"d{number}", NOW + 20) for number in range(50)), {f"d{n}": dag for n in range(50)}, 0, None
+    )
+    parts = Forecaster().in_parts(due, NOW, horizon_s=60.0, unknown_s=60.0)
+    assert sum(1 for _ in parts) == 10
+
+
 # --- the DAGs that need the slots
 
 

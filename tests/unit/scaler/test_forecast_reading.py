@@ -30,7 +30,7 @@ class FakePlan:
             RunInProgress(worker, ONE_TASK, 0, (ActiveTask(0, 0.0, running=True, worker=worker),)) for worker in workers
         )
 
-    async def plan(self, queues: frozenset[str]) -> AirflowPlan:
+    async def plan(self, queues: frozenset[str], *, headroom: bool = False) -> AirflowPlan:
         assert queues == {"default"}
         return AirflowPlan(self.runs, (), {}, present=len(self.runs), waiting_since=None)
 
@@ -45,11 +45,11 @@ def ports_of(environment: FakeEnvironment, plan: Any) -> Ports:
     return Ports(environment, environment, environment.agents, environment, environment, plan=plan)
 
 
-async def hang(*_: Any) -> Any:
+async def hang(*_: Any, **__: Any) -> Any:
     await asyncio.Event().wait()
 
 
-async def fail(*_: Any) -> Any:
+async def fail(*_: Any, **__: Any) -> Any:
     raise SourceError("database", "is down")
 
 
@@ -108,7 +108,7 @@ async def test_the_forecast_reaches_as_far_as_the_launches_that_were_seen(monkey
 
 
 async def test_a_forecast_that_takes_too_long_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scaler.runtime.observe.FORECAST_S", 0.0)
+    monkeypatch.setattr("scaler.runtime.observe.FORECAST_SHARE", 0.0)
     observation, errors = await planned(ports(), FakePlan("worker")).observe(3.0, 15.0, 60.0)
     assert observation.forecast == Unknown("the forecast was not ready in 0 s")
     assert errors == ()

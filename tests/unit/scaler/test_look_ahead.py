@@ -90,6 +90,19 @@ def test_headroom_is_what_a_run_would_save_times_how_often_it_comes() -> None:
         assert (found.launch, found.keep, found.headroom) == (free, free, free), worth
 
 
+@pytest.mark.parametrize("serving", range(26))
+def test_headroom_does_not_depend_on_the_workers_that_serve(serving: int) -> None:
+    """20 slots are expected, and a run of 10: 4 + 2 workers, also if few serve and a further one saves nothing."""
+    seen = replace(forecast(20), unplanned=(UnplannedRun(0.01, (10.0,) * STEPS, 3600.0),))
+    found = find_target(LookAheadPolicy(2.0, headroom=True), seen, capacity(serving), LAUNCH_S)
+    assert (found.launch, found.headroom) == (6, 2)
+
+
+@pytest.mark.parametrize("launch_s", [65.0, 105.0, 110.0, 300.0])
+def test_a_launch_that_takes_longer_than_the_forecast_gives_no_more_workers(launch_s: float) -> None:
+    assert find_target(POLICY, forecast(3), capacity(1), launch_s).launch == 1
+
+
 @pytest.mark.parametrize(
     ("expected", "workers", "launch", "free"),
     [
