@@ -113,7 +113,7 @@ def exchange(
     # role table may name the session that keys of `credentials` are for.
     for trusted in [()] if purpose == "credentials" else [issuers, ()]:
         proof = identity_proof(connection, session, environment, trusted, host)
-        presigned = proof.startswith(STS_PROOF_PREFIX)
+        presigned = not trusted or proof.startswith(STS_PROOF_PREFIX)
         try:
             answer = answer_to(proof)
         except AirflowRefusedError:
