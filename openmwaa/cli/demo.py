@@ -156,7 +156,8 @@ def _print(outcome: DemoResult, out: Path) -> None:
 def _burst(burst: BurstResult) -> str:
     wait = burst.wait_s
     waits = f"mean {wait.mean:.3g}, p95 {wait.p95:.3g}, max {wait.max:.3g} s" if wait else "unknown"
-    return f"{burst.workers_at_start} workers there; wait: {waits}"
+    workers = "unknown" if burst.workers_at_start is None else burst.workers_at_start
+    return f"{workers} workers there; wait: {waits}"
 
 
 def _seconds(value: float | None) -> str:

@@ -76,10 +76,8 @@ def whatif(
     from openmwaa.operate import history  # noqa: PLC0415 - other commands start faster
     from openmwaa.operate.whatif import WhatIf, settings  # noqa: PLC0415
 
-    if mwaa is not None and workload is not None:
-        raise typer.BadParameter("cannot be combined with --workload", param_hint="--mwaa")
     names, known = known_policies(policies) or DEFAULT_POLICIES, _known_classes(classes)
-    _check(result, plot, price_region or region)
+    _check(mwaa, workload, result, plot, price_region or region)
     with reported("Reading the history", print_progress):
         if workload is not None:
             found = history.history_of_file(workload, seed)
@@ -99,8 +97,12 @@ def whatif(
     _write(case, found, outcomes, result, plot)
 
 
-def _check(result: Path | None, plot: Path | None, price_region: str | None) -> None:
+def _check(
+    mwaa: str | None, workload: str | None, result: Path | None, plot: Path | None, price_region: str | None
+) -> None:
     """Raise an error before the history is read."""
+    if mwaa is not None and workload is not None:
+        raise typer.BadParameter("cannot be combined with --workload", param_hint="--mwaa")
     check_folders(result, plot)
     if price_region is not None:
         _prices(price_region)

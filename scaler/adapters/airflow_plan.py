@@ -185,12 +185,7 @@ class AirflowPlanReader:
     """The port `AirflowPlanPort`."""
 
     def __init__(
-        self,
-        database: AirflowDatabase,
-        monotonic: Callable[[], float],
-        executors: Sequence[str],
-        *,
-        max_age_s: float,
+        self, database: AirflowDatabase, monotonic: Callable[[], float], executors: Sequence[str], *, max_age_s: float
     ) -> None:
         self._database = database
         self._monotonic = monotonic

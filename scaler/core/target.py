@@ -95,13 +95,10 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
             explanation=explanation,
         )
     target = bounds.bound(limits, target, serving, may_shrink=may_shrink, explanation=explanation)
-    launch_target = target
-    if target <= serving:
-        launch_target = min(target, max(capacity, needed or 0, limits.minimum))
+    launch_target = target if target > serving else min(target, max(capacity, needed or 0, limits.minimum))
     # A fleet in a rollout may have more workers than its maximum; it keeps them, but starts no more.
     launch_target = min(launch_target, max(limits.maximum, inputs.current.capacity if inputs.current else 0))
     found = FleetTarget(demand, needed, slots_per_worker, target, launch_target, may_shrink=may_shrink)
-    # Measured last: the forecast of this tick was made for the latency that was known before it.
     return found, _measure_launches(inputs, replace(state, zero_ticks=zero_ticks, adopted=adopted))
 
 
@@ -199,7 +196,10 @@ def busy_s(inputs: DecisionInput) -> Mapping[str, float]:
 
 
 def _measure_launches(inputs: DecisionInput, state: FleetState) -> FleetState:
-    """Return the state with the latencies of the workers that consume for the first time."""
+    """Return the state with the latencies of the workers that consume for the first time.
+
+    From the next tick on: the forecast of this one was made for the latency that was known before it.
+    """
     seen = [
         inputs.now - view.state.launching[worker.arn]
         for view in inputs.services

@@ -90,9 +90,4 @@ class PlanRows:
         self.rows["OPEN"].append((run, task, state, queue, self.at - ago_s, host, ours))
 
     def reader(self, monotonic: Callable[[], float]) -> AirflowPlanReader:
-        return AirflowPlanReader(
-            self,  # type: ignore[arg-type]
-            monotonic,
-            EXECUTORS,
-            max_age_s=-1.0,
-        )
+        return AirflowPlanReader(self, monotonic, EXECUTORS, max_age_s=-1.0)  # type: ignore[arg-type]

@@ -197,7 +197,7 @@ class Demonstration:
         tasks = await airflow.task_instances(dag_id, run_id)
         queued_at = min((task.queued_at for task in tasks if task.queued_at is not None), default=None)
         path = self._journal_paths()[("manual", "scheduled").index(run)]
-        workers = watcher.workers_at(queued_at) if queued_at else 0
+        workers = watcher.workers_at(queued_at) if queued_at else None
         return EndedBurst(run, tasks, task_journal.read(path, self._expected), workers)
 
     def _journal_paths(self) -> tuple[Path, Path]:

@@ -35,7 +35,8 @@ class BurstResult:
     """One burst; a worker is there at its start if it ran when the first task was queued."""
 
     run: RunType
-    workers_at_start: int
+    workers_at_start: int | None
+    """None: Airflow does not show when its tasks were queued."""
     wait_s: QueueWaits | None
 
 
@@ -46,7 +47,7 @@ class EndedBurst:
     run: RunType
     tasks: Sequence[TaskInstance]
     journal: TaskJournal
-    workers_at_start: int
+    workers_at_start: int | None
 
     @property
     def result(self) -> BurstResult:
